@@ -1,0 +1,152 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/address.h"
+#include "common/instant.h"
+#include "common/result.h"
+#include "common/siphash.h"
+#include "common/strong.h"
+
+namespace understudy::config {
+
+// Where a value stands in its file, for messages: file:line:column.
+struct Mark {
+  std::string file;
+  int line = 0;
+  int column = 0;
+  std::string to_string() const;
+};
+
+enum class Arbiter { none };  // members and etcd arrive with the cluster issue
+enum class Idle { poll, adaptive };
+enum class ArpPolicy {
+  virtual_mac,
+  gratuitous
+};  // virtual_mac: the group's MAC moves; gratuitous: own MAC, neighbours are told
+enum class FailoverPolicy { successor_order, none };
+enum class Failback { never, manual };
+enum class ApplicationKind { proxy, echo, discard, tally };
+enum class Hugepages { automatic, always, never };
+
+struct PortConfig {
+  std::string name;
+  std::string device;  // PCI address (0000:03:00.0) or vdev string (net_af_packet0,iface=front)
+  bool front = false, back = false, peer = false;  // roles; a port may have several
+  std::optional<Prefix> address;                   // the node's own; required unless the port is only peer
+  uint16_t mtu = 1500;
+  Mark mark;
+};
+
+struct NodeConfig {
+  std::string name;
+  NodeId id;
+  std::vector<PortConfig> ports;
+  unsigned workers = 1;
+  std::vector<unsigned> cpus;  // processors to run on; empty: any
+  Idle idle = Idle::adaptive;
+  Hugepages hugepages = Hugepages::automatic;
+  unsigned memory_mb = 512;        // for packet buffers and tables
+  uint32_t connections = 100'000;  // legs per node, all workers together
+  std::string console_socket;      // default /run/understudy/NAME.sock
+  Mark mark;
+};
+
+struct RouteConfig {
+  Prefix destination;
+  IpAddress via;
+  Mark mark;
+};
+
+struct BackendConfig {
+  std::string name;
+  IpAddress address;
+  std::optional<PortNumber> port;  // absent: the port that the client asked for
+  unsigned weight = 1;             // 1..256
+  Mark mark;
+};
+
+struct CheckConfig {
+  Duration interval = 500ms;
+  Duration timeout = 300ms;
+  unsigned rise = 2;
+  unsigned fall = 3;
+  std::optional<PortNumber> port;  // absent: the backend's own; required when that is absent too
+};
+
+struct PoolConfig {
+  std::string name;
+  PoolId id;  // position in the file
+  std::vector<BackendConfig> backends;
+  CheckConfig check;
+  Mark mark;
+};
+
+struct ServiceConfig {
+  std::string name;
+  ServiceId id;  // position over all groups in the file
+  PortNumber first_port, last_port;
+  ApplicationKind application = ApplicationKind::echo;
+  std::optional<PoolId> pool;  // proxy only
+  bool protect = true;
+  Duration idle_timeout = 15min;
+  Mark mark;
+};
+
+struct GroupConfig {
+  std::string name;
+  GroupId id;
+  MacAddress mac;
+  ArpPolicy arp = ArpPolicy::virtual_mac;
+  std::vector<Prefix> virtual_ips;
+  std::vector<Prefix> source_addresses;  // for legs to backends
+  std::vector<NodeId> successors;        // most preferred first
+  FailoverPolicy failover = FailoverPolicy::successor_order;
+  Failback failback = Failback::never;
+  bool accept_unprotected = true;  // take new connections while there is no standby
+  std::vector<ServiceConfig> services;
+  Mark mark;
+};
+
+struct TcpConfig {
+  uint32_t receive_buffer = 512 * 1024;  // bytes per direction
+};
+
+struct ClusterConfig {
+  std::string name;
+  Arbiter arbiter = Arbiter::none;
+  Secret secret;  // the cluster's; from secret_file or, for trials, derived from the name with a warning
+  Duration heartbeat_interval = 20ms;
+  unsigned heartbeat_misses = 5;     // dead_after = interval * misses
+  Duration standby_timeout = 100ms;  // no commit progress for this long: the standby is dropped
+  Duration in_sync_lease =
+      60ms;  // silence on the mirror after which a standby calls itself stale; < standby_timeout
+  Duration reset_hold = 3s;  // after a takeover, unknown connections get no RST for this long
+  unsigned shards = 64;      // power of two
+  Duration dead_after() const { return heartbeat_interval * heartbeat_misses; }
+};
+
+struct Config {
+  std::string file;
+  ClusterConfig cluster;
+  TcpConfig tcp;
+  std::vector<NodeConfig> nodes;
+  std::vector<RouteConfig> routes;
+  std::vector<PoolConfig> pools;
+  std::vector<GroupConfig> groups;
+  const NodeConfig* find_node(std::string_view name) const;
+};
+
+// Every fault that was found, each as "file:line:column: what is wrong, and the cure".
+struct Faults {
+  std::vector<std::string> lines;
+};
+
+// Reads and validates a file. All faults are reported at once, not the first only.
+std::variant<Config, Faults> load(const std::string& path);
+// The same from text; `name` stands in messages.
+std::variant<Config, Faults> parse(const std::string& text, const std::string& name);
+
+}  // namespace understudy::config

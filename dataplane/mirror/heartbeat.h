@@ -1,0 +1,59 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "common/instant.h"
+#include "common/strong.h"
+
+namespace understudy::mirror {
+
+// What a node says of a group in every heartbeat.
+enum class GroupRole : uint8_t {
+  idle,      // knows the group, has nothing to do with it
+  standby,   // mirrors it, or is ready to
+  owner,     // speaks for it
+  fenced,    // was owner and has silenced itself
+  releasing  // gives it up; a successor may claim at once
+};
+
+struct GroupBeat {
+  GroupId group;
+  GroupRole role = GroupRole::idle;
+  Epoch epoch;  // under which the owner owns; the highest one seen by anybody else
+  uint64_t clock_us =
+      0;  // the group's clock (initial sequence numbers, timestamps); meaningful from the owner
+  bool standby_synced =
+      false;  // from the owner: its standby holds every protected leg and the snapshot is complete
+  bool legs_stale = false;        // from a standby: its mirrored legs must not be resumed
+  uint32_t legs = 0;              // owned or mirrored here by this worker
+  uint32_t legs_unprotected = 0;  // from the owner: legs that its standby does not hold
+};
+
+// A numbered sign of life. Each worker sends one per interval on every link.
+struct Heartbeat {
+  NodeId node;
+  BootId boot;
+  uint16_t worker = 0;    // sender
+  uint16_t workers = 1;   // of the sender's node
+  uint32_t number = 0;    // grows by one per interval of this worker
+  uint64_t progress = 0;  // loop count of the worker: a hung worker beats no more, a starved one shows here
+  uint8_t reach_front =
+      0;  // witnesses (gateways, backends) answering on each network, per 100 of those configured
+  uint8_t reach_back = 0;
+  // Mirror stream of this worker towards a standby: set when the standby was dropped, so that it knows over
+  // any link that still works that its legs are stale (DESIGN: "the in-sync set").
+  NodeId dropped_standby;
+  uint32_t dropped_generation = 0;
+  std::vector<GroupBeat> groups;
+};
+
+constexpr size_t kHeartbeatGroupsMax = 16;
+
+// Bytes after the cluster frame header. Written in a version-tolerant form: a reader skips what follows the
+// fields it knows. Nothing when malformed.
+std::vector<uint8_t> encode(const Heartbeat& beat);
+std::optional<Heartbeat> decode_heartbeat(std::span<const uint8_t> bytes);
+
+}  // namespace understudy::mirror

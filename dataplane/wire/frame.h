@@ -1,0 +1,78 @@
+#pragma once
+
+#include <span>
+#include <variant>
+
+#include <rte_mbuf.h>
+
+#include "common/address.h"
+#include "dataplane/wire/arp.h"
+#include "dataplane/wire/drop_reason.h"
+#include "dataplane/wire/ethernet.h"
+#include "dataplane/wire/tcp.h"
+
+namespace understudy::wire {
+
+// A TCP segment that was checked whole: lengths, IP checksum, TCP checksum. Values in host order; the payload
+// is named by its place in the mbuf.
+struct TcpSegment {
+  IpAddress source;
+  IpAddress destination;
+  PortNumber source_port;
+  PortNumber destination_port;
+  Seq seq;
+  Seq ack;
+  uint8_t flags = 0;
+  uint8_t type_of_service = 0;
+  uint16_t window = 0;
+  uint16_t urgent_pointer = 0;
+  TcpOptions options;
+  uint16_t payload_offset = 0;  // from the start of the mbuf's data
+  uint16_t payload_length = 0;
+
+  bool has(uint8_t flag) const { return (flags & flag) != 0; }
+  // SEG.LEN of RFC 9293: payload plus one for SYN and one for FIN.
+  uint32_t length() const { return payload_length + (has(kSyn) ? 1U : 0U) + (has(kFin) ? 1U : 0U); }
+};
+
+struct IcmpEchoRequest {
+  IpAddress source;
+  IpAddress destination;
+  uint16_t message_offset = 0;  // of the ICMP message, from the start of the mbuf's data
+  uint16_t message_length = 0;
+};
+
+struct ClusterFrame {
+  uint16_t payload_offset = sizeof(EthernetHeader);
+};
+
+// What a frame turned out to be, or why it ends here.
+using ParsedFrame = std::variant<DropReason, TcpSegment, ArpPacket, IcmpEchoRequest, ClusterFrame>;
+
+// Checks a received frame from Ethernet to TCP options. The mbuf must be linear (one segment); ports see to
+// that. Bytes after the IP total length (Ethernet padding) do not count. IPv4 options are skipped.
+ParsedFrame parse_frame(const rte_mbuf* frame);
+
+// For handing frames over to the worker that owns the flow: addresses and ports without checking checksums.
+// Nothing unless the frame is an unfragmented IPv4 TCP frame with whole headers.
+std::optional<FlowKey> peek_flow(const rte_mbuf* frame);
+
+// What a TCP segment to be sent needs besides its payload. Values in host order.
+struct TcpSegmentToSend {
+  FlowKey key;  // local is the source
+  Seq seq;
+  Seq ack;
+  uint8_t flags = 0;
+  uint16_t window = 0;
+  uint16_t urgent_pointer = 0;
+  uint8_t type_of_service = 0;
+  TcpOptions options;
+};
+
+// Prepends TCP, IPv4 and room for the Ethernet header to `frame`, whose data is the payload (possibly empty,
+// one segment, headroom of at least kTcpHeadroom), with both checksums computed. The Ethernet header is left
+// unset: the neighbour layer fills it in.
+constexpr uint16_t kTcpHeadroom = sizeof(EthernetHeader) + 20 + 20 + kTcpOptionsMax;
+void build_tcp_frame(rte_mbuf* frame, const TcpSegmentToSend& segment);
+
+}  // namespace understudy::wire

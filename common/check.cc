@@ -6,8 +6,8 @@
 
 namespace understudy {
 
-void invariant_broken(const char* sentence, std::source_location where) {
-  log_error("invariant", "{}:{}: {}", where.file_name(), where.line(), sentence);
+void invariant_broken(const char* sentence, const char* file, int line) {
+  log_error("invariant", "{}:{}: {}", file, line, sentence);
   std::abort();
 }
 

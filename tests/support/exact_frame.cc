@@ -1,0 +1,56 @@
+#include "tests/support/exact_frame.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/check.h"
+#include "dataplane/wire/frame.h"
+
+namespace understudy {
+
+ExactFrame::ExactFrame(std::span<const uint8_t> bytes) : bytes_(new uint8_t[bytes.size()]) {
+  const auto length = static_cast<uint16_t>(bytes.size());
+  if (length > 0) std::memcpy(bytes_.get(), bytes.data(), length);
+  std::memset(&mbuf_, 0, sizeof mbuf_);
+  mbuf_.buf_addr = bytes_.get();
+  mbuf_.buf_len = length;
+  mbuf_.data_len = length;
+  mbuf_.pkt_len = length;
+  mbuf_.nb_segs = 1;
+}
+
+void check_parsers(std::span<const uint8_t> bytes) {
+  const ExactFrame frame(bytes.first(std::min<size_t>(bytes.size(), UINT16_MAX)));
+  const size_t size = frame.bytes().size();
+  const wire::ParsedFrame parsed = wire::parse_frame(frame.mbuf());
+  const auto flow = wire::peek_flow(frame.mbuf());
+  if (const auto* reason = std::get_if<DropReason>(&parsed)) {
+    invariant(!name_of(*reason).empty(), "a drop without a reason");
+  } else if (const auto* tcp = std::get_if<wire::TcpSegment>(&parsed)) {
+    invariant(size_t{tcp->payload_offset} + tcp->payload_length <= size, "a payload outside its frame");
+    invariant(flow == FlowKey{tcp->destination, tcp->source, tcp->destination_port, tcp->source_port},
+              "peek_flow and parse_frame disagree");
+    invariant(tcp->options.sack_count <= tcp->options.sack.size(), "more SACK blocks than there are");
+  } else if (const auto* echo = std::get_if<wire::IcmpEchoRequest>(&parsed)) {
+    invariant(size_t{echo->message_offset} + echo->message_length <= size, "an echo outside its frame");
+    invariant(!flow, "an echo has a TCP flow");
+  }
+
+  wire::TcpOptions options;
+  if (!wire::parse_tcp_options(frame.bytes(), options) || size > wire::kTcpOptionsMax) return;
+  // What was read can be written and read again. Only SACK blocks may be left out: the rest of a short list
+  // always fits.
+  std::array<uint8_t, wire::kTcpOptionsMax> out;
+  const size_t length = wire::build_tcp_options(options, out);
+  wire::TcpOptions again;
+  invariant(length % 4 == 0 && length <= out.size(), "options of an odd length");
+  invariant(wire::parse_tcp_options(std::span<const uint8_t>(out).first(length), again),
+            "our own options do not parse");
+  invariant(again.mss == options.mss && again.window_scale == options.window_scale &&
+                again.sack_permitted == options.sack_permitted &&
+                again.timestamps.has_value() == options.timestamps.has_value() &&
+                again.sack_count <= options.sack_count,
+            "options change when they are written and read");
+}
+
+}  // namespace understudy

@@ -26,6 +26,7 @@ namespace understudy {
   X(tcp_options_malformed, "TCP options malformed")                                             \
   X(tcp_group_not_owned, "segment for a group that another node owns")                          \
   X(tcp_no_listener, "no service listens on this port")                                         \
+  X(tcp_not_accepting, "new connection while the group has no standby, and its policy forbids that") \
   X(tcp_no_connection, "no such connection")                                                    \
   X(tcp_reset_suppressed, "unknown connection shortly after a takeover, reset withheld")        \
   X(tcp_table_full, "connection table full")                                                    \

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::service {
+
+// The group's source addresses for legs to backends. Source ports are chosen so that the backend leg lies in
+// the shard of its client leg. The cursor is salted with the epoch: a successor starts elsewhere, because its
+// predecessor may have opened legs whose records never arrived.
+class SourcePool {
+ public:
+  SourcePool(std::vector<IpAddress> addresses, uint64_t salt)
+      : addresses_(std::move(addresses)), cursor_(salt) {}
+  void salt(Epoch epoch, uint64_t secret_hash);
+  // A free (address, port) towards remote:port in `shard`; nothing when a bounded search finds none.
+  std::optional<FlowKey> pick(const tcp::Engine& engine, const IpAddress& remote, PortNumber port,
+                              uint8_t shard);
+
+ private:
+  std::vector<IpAddress> addresses_;
+  uint64_t cursor_;
+};
+
+}  // namespace understudy::service

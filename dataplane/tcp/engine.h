@@ -1,0 +1,291 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <rte_mempool.h>
+
+#include "common/random.h"
+#include "common/siphash.h"
+#include "dataplane/tcp/application.h"
+#include "dataplane/tcp/connection_table.h"
+#include "dataplane/tcp/group.h"
+#include "dataplane/tcp/pipe.h"
+#include "dataplane/tcp/shard.h"
+#include "dataplane/tcp/soft.h"
+#include "dataplane/tcp/timer_wheel.h"
+#include "dataplane/wire/drop_reason.h"
+#include "dataplane/wire/frame.h"
+
+namespace understudy::tcp {
+
+// Where finished segments go: IPv4 and TCP are built and checksummed, the Ethernet header is still unset.
+class SegmentSink {
+ public:
+  virtual ~SegmentSink() = default;
+  virtual void transmit(rte_mbuf* frame, const FlowKey& key) = 0;
+};
+
+struct EngineSettings {
+  std::string name = "engine";  // unique in the process
+  uint32_t legs = 4096;         // capacity
+  uint32_t active_legs = 4096;  // soft states
+  uint32_t chunks = 65536;
+  uint32_t sent_segments = 65536;
+  uint64_t pinned_max = 64ULL << 20;     // bytes of packet buffers that streams may hold
+  uint32_t receive_buffer = 512 * 1024;  // bytes per direction
+  uint16_t mtu = 1500;
+  uint32_t reassembly_max = 512;  // out-of-order chunks per leg
+  Duration delayed_ack = 10ms;
+  Duration time_wait = 60s;
+  uint8_t syn_retries = 5;
+  uint8_t data_retries = 15;
+  CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
+};
+
+struct EngineCounters {
+  uint64_t segments_in = 0;
+  uint64_t segments_out = 0;
+  uint64_t payload_in = 0;   // bytes accepted in order
+  uint64_t payload_out = 0;  // bytes sent, retransmissions included
+  uint64_t passive_opens = 0;
+  uint64_t active_opens = 0;
+  uint64_t established = 0;
+  uint64_t resets_in = 0;
+  uint64_t resets_out = 0;
+  uint64_t retransmitted = 0;
+  uint64_t timeouts = 0;
+  uint64_t tail_loss_probes = 0;
+  uint64_t fast_recoveries = 0;
+  uint64_t believed = 0;  // acknowledgements beyond snd.nxt accepted after a takeover
+  uint64_t resumed = 0;   // adopted legs woken
+  uint64_t challenge_acks = 0;
+};
+
+// The TCP engine of one worker: every leg of its shards, without I/O and without a clock. A burst is
+//
+//   receive(segment, now)...   →  log_pending(): the mirror writes what changed, or commit_all()
+//   run_timers(now)            →  flush(now): segments leave through the sink
+//
+// One thread. Nothing allocates after construction.
+class Engine {
+ public:
+  Engine(const EngineSettings& settings, const Secret& secret, const ShardMap& shards, rte_mempool* pool,
+         SegmentSink& sink, Random& random, Instant start);
+
+  // -- set-up, before the first segment
+  GroupIndex add_group(GroupId id, bool always_local = false);
+  void add_address(GroupIndex group, const IpAddress& address);
+  void add_service(const Service& service);
+
+  // -- the wire (input.cc). Takes the frame.
+  void receive(rte_mbuf* frame, const wire::TcpSegment& segment, Instant now);
+  // Payload bytes that may still be accepted before the next log round; beyond it payload is dropped
+  // unacknowledged.
+  void set_payload_budget(uint64_t bytes) { payload_budget_ = bytes; }
+
+  // -- time (timers.cc)
+  void run_timers(Instant now);
+  Instant next_deadline() const;
+
+  // -- end of a burst (output.cc)
+  void flush(Instant now);
+
+  // -- for applications
+  uint32_t create_pipe() { return pipes_.create(); }
+  // Hands the leg its pipes; each call takes over the caller's reference. Source and sink are linked here.
+  void set_receive_pipe(uint32_t leg, uint32_t pipe);
+  void set_send_pipe(uint32_t leg, uint32_t pipe);
+  // Opens a leg from key.local to key.remote. The caller sets its pipes and partner at once. kNone: table
+  // full.
+  uint32_t connect(GroupIndex group, const FlowKey& key, const Service* service, Instant now);
+  // Ends a leg with a reset to the peer; the application is not told.
+  void abort(uint32_t leg, Instant now);
+  void consume(uint32_t leg, uint64_t up_to_offset);
+  bool write(uint32_t leg, std::span<const uint8_t> bytes);
+  void finish_writing(uint32_t leg);
+  void want_output(uint32_t leg);
+  void want_log(uint32_t leg);
+
+  // -- for the mirror (gate.cc)
+  // Legs whose hard state changed since the last round; the caller clears each with logged().
+  std::vector<uint32_t>& log_pending() { return log_pending_; }
+  // The right edge to be recorded for a leg now; moves it first if that is worth an update.
+  void decide_edge(Connection& c);
+  // The in-sync set holds this much of the leg.
+  void commit(Connection& c, Seq nxt, Seq edge, uint64_t sendable);
+  void commit_all(Connection& c);
+  // Standby: a leg under its record's key, without soft state, voice off. kNone: table full.
+  uint32_t insert_mirrored(const FlowKey& key, const Service* service);
+  void erase_mirrored(uint32_t leg);
+  // Legs that ended since the last round, with the generation they had: the mirror writes CLOSE for them.
+  std::vector<LegId>& closed_legs() { return closed_legs_; }
+
+  // -- takeover (takeover.cc)
+  void take_over(GroupIndex group, Epoch epoch, Instant now, Duration reset_hold);
+  void give_up(GroupIndex group);       // voice off; legs stay as they are
+  void discard_legs(GroupIndex group);  // forget them without a word on the wire
+  // Works on at most `legs` slots of the resume sweep. False when no sweep is in progress.
+  bool sweep(Instant now, uint32_t legs);
+  bool sweeping() const { return sweep_.active; }
+
+  // -- upkeep: idle timeouts, release of soft state; looks at `slots` slots per call (upkeep.cc)
+  void upkeep(Instant now, uint32_t slots);
+
+  ConnectionTable& legs() { return legs_; }
+  const ConnectionTable& legs() const { return legs_; }
+  PipeStore& pipes() { return pipes_; }
+  const Soft* soft_of(const Connection& c) const { return c.soft == kNone ? nullptr : &soft_[c.soft]; }
+  Group& group(GroupIndex index) { return groups_[index]; }
+  const Group& group(GroupIndex index) const { return groups_[index]; }
+  GroupIndex groups() const { return static_cast<GroupIndex>(groups_.size()); }
+  const Service* find_service(ServiceId id) const;
+  const std::vector<Service>& services() const { return services_; }
+  const ShardMap& shards() const { return shards_; }
+  const EngineSettings& settings() const { return settings_; }
+  EngineCounters& counters() { return counters_; }
+  DropCounters& drops() { return drops_; }
+  uint32_t window_unit(const Connection& c) const { return 1U << c.rcv_scale; }
+  uint32_t mss_for_peer() const { return settings_.mtu - 40U; }
+
+ private:
+  friend class EngineTestAccess;
+
+  // One received segment on its way through RFC 9293 section 3.10.7.
+  struct Arrival {
+    rte_mbuf* frame;  // null once its payload has been taken
+    const wire::TcpSegment& segment;
+    Instant now;
+  };
+
+  // input.cc
+  void drop(Arrival& arrival, DropReason reason);
+  void receive_without_connection(Arrival& arrival, const FlowKey& key);
+  void receive_on(uint32_t leg, Arrival& arrival);
+  void receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival);
+  bool segment_acceptable(Connection& c, const wire::TcpSegment& s, Instant now);
+  bool check_timestamps(Connection& c, const wire::TcpSegment& s, Instant now);
+  bool check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
+  bool check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
+  bool process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
+  void process_window(Connection& c, const wire::TcpSegment& s);
+  void process_data(Connection& c, uint32_t leg, Arrival& arrival);
+  void process_fin(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
+  void accept_fin(Connection& c, uint32_t leg, Instant now);
+  const Service* find_listener(const IpAddress& address, PortNumber port) const;
+  int find_group(const IpAddress& address) const;
+
+  // handshake.cc
+  void open_passively(Arrival& arrival, const FlowKey& key, GroupIndex group, const Service& service);
+  void choose_numbers(Connection& c, Instant now);
+  void apply_syn_options(Connection& c, const wire::TcpSegment& s);
+  void become_established(Connection& c, uint32_t leg, Instant now);
+  bool reopen_time_wait(uint32_t leg, Arrival& arrival);
+
+  // ack.cc
+  bool believe(const Connection& c, Seq ack) const;
+  void acknowledge(Connection& c, uint32_t leg, Seq ack, Instant now);
+  void our_fin_acknowledged(Connection& c, uint32_t leg, Instant now);
+  uint32_t process_sack(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now);
+  uint32_t remove_acknowledged(Connection& c, Soft& soft, Instant now, bool measure);
+  uint64_t offset_of_ack(const Connection& c, Seq ack) const;
+
+  // recovery.cc
+  void rack_update(Soft& soft, const SentSegment& sent, Instant now);
+  void rack_detect_loss(Connection& c, Soft& soft, Instant now);
+  void mark_lost(Soft& soft, SentSegment& sent);
+  void enter_recovery(Connection& c, Soft& soft, Instant now);
+  void after_ack(Connection& c, Soft& soft, uint32_t delivered, bool una_advanced, Instant now);
+  void prr_update(Connection& c, Soft& soft, uint32_t delivered);
+  void retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Instant now);
+  void send_tail_loss_probe(Connection& c, Soft& soft, Instant now);
+  void rearm_retransmission(Connection& c, Soft& soft, Instant now);
+  void count_duplicate_ack(Connection& c, Soft& soft, Instant now);
+
+  // reassembly.cc
+  void queue_out_of_order(Connection& c, Soft& soft, uint32_t chunk);
+  void deliver_reassembled(Connection& c, Soft& soft);
+  void deliver(Connection& c, uint32_t leg, Instant now);
+  uint8_t fill_sack_blocks(const Connection& c, const Soft& soft, wire::TcpOptions& options) const;
+  void drop_reassembly(Soft& soft);
+
+  // output.cc
+  void output(uint32_t leg, Instant now);
+  void send_syn(Connection& c, uint32_t leg, Soft& soft, Instant now);
+  void retransmit_lost(Connection& c, Soft& soft, Instant now);
+  void send_new(Connection& c, uint32_t leg, Soft& soft, Instant now);
+  void send_acknowledgements(Connection& c, Soft& soft, Instant now);
+  bool send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, bool fin, Instant now);
+  bool send_empty(Connection& c, Soft* soft, Seq seq, uint8_t flags, Instant now);
+  void emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t flags, Instant now);
+  void send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags);
+  void record_sent(Soft& soft, Seq seq, uint32_t length, Instant now);
+  bool split_sent(Soft& soft, uint32_t at, uint32_t length);
+  void note_fin_sent(Connection& c, uint32_t leg);
+  uint16_t window_to_advertise(const Connection& c, bool is_syn) const;
+  bool window_update_due(const Connection& c) const;
+  uint32_t segment_payload_max(const Connection& c) const;
+  uint32_t send_allowance(const Connection& c, const Soft& soft) const;
+
+  // timers.cc
+  void arm(Connection& c, Soft& soft);
+  void on_timer(uint32_t soft_index, Instant now);
+  void send_window_probe(Connection& c, Soft& soft, Instant now);
+  void await_window(Connection& c, Soft& soft, Instant now);
+  void enter_time_wait(Connection& c, uint32_t leg, Instant now);
+
+  // engine.cc
+  Soft* soft_for(Connection& c, uint32_t leg, Instant now);  // takes one if need be; null when there is none
+  void release_soft(Connection& c);
+  void close(uint32_t leg, CloseReason reason, Instant now);
+  void free_leg(uint32_t leg);
+  uint32_t engine_ms(Instant now) const { return static_cast<uint32_t>(to_ms(now - start_)); }
+
+  // takeover.cc
+  void resume(Connection& c, uint32_t leg, Instant now);
+
+  struct Address {
+    IpAddress address;
+    GroupIndex group;
+  };
+  struct TimeWaitEntry {
+    LegId leg;
+    Instant until;
+  };
+  struct Sweep {
+    bool active = false;
+    uint32_t next = 0;
+    uint8_t pass = 0;  // 0: legs with unacknowledged data; 1: the others
+  };
+
+  EngineSettings settings_;
+  Secret secret_;
+  const ShardMap& shards_;
+  rte_mempool* pool_;
+  SegmentSink& sink_;
+  Random& random_;
+  Instant start_;
+
+  ConnectionTable legs_;
+  PipeStore pipes_;
+  Slab<Soft> soft_;
+  Slab<SentSegment> sent_;
+  TimerWheel wheel_;
+  std::vector<Group> groups_;
+  std::vector<Address> addresses_;
+  std::vector<Service> services_;
+  std::vector<uint32_t> output_pending_;
+  std::vector<uint32_t> output_round_;
+  std::vector<uint32_t> log_pending_;
+  std::vector<LegId> closed_legs_;
+  std::vector<TimeWaitEntry> time_wait_;  // a ring: all wait equally long
+  size_t time_wait_head_ = 0;
+  size_t time_wait_count_ = 0;
+  Sweep sweep_;
+  uint32_t upkeep_next_ = 0;
+  uint64_t payload_budget_ = UINT64_MAX;
+  EngineCounters counters_;
+  DropCounters drops_;
+};
+
+}  // namespace understudy::tcp

@@ -1,0 +1,53 @@
+// The commit gate: what a packet promises lags behind what was received (DESIGN section 5).
+#include <algorithm>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+
+void Engine::decide_edge(Connection& c) {
+  if (c.rx == kNone || c.state == State::syn_sent || c.fin_received) return;
+  const Pipe& rx = pipes_[c.rx];
+  const uint64_t held = std::min<uint64_t>(rx.held(), settings_.receive_buffer);
+  int64_t free = static_cast<int64_t>(settings_.receive_buffer - held);
+  // A unit that cannot be shifted into 16 bits would be cut off by the header field.
+  free = std::min<int64_t>(free, int64_t{65535} << c.rcv_scale);
+  const Seq wanted = receive_seq_of(c, rx.tail) + free;
+  if (after(wanted, c.rcv.edge)) c.rcv.edge = wanted;
+}
+
+void Engine::commit(Connection& c, Seq nxt, Seq edge, uint64_t sendable) {
+  c.rcv.committed = later_of(c.rcv.committed, nxt);
+  c.rcv.committed_edge = later_of(c.rcv.committed_edge, edge);
+  if (c.tx != kNone) {
+    Pipe& tx = pipes_[c.tx];
+    if (tx.sendable != UINT64_MAX) tx.sendable = std::max(tx.sendable, sendable);
+  }
+}
+
+void Engine::commit_all(Connection& c) {
+  decide_edge(c);
+  if (c.state == State::syn_sent) return;
+  commit(c, c.rcv.nxt, c.rcv.edge, c.tx == kNone ? 0 : pipes_[c.tx].tail);
+}
+
+uint32_t Engine::insert_mirrored(const FlowKey& key, const Service* service) {
+  const uint32_t leg = legs_.insert(key);
+  if (leg == kNone) return kNone;
+  Connection& c = legs_[leg];
+  c.adopted = true;
+  c.resumed = false;
+  c.shard = shards_.shard_of(key);
+  if (service != nullptr) {
+    c.service = service->id;
+    c.protect = service->protect;
+    c.group = service->group;
+  }
+  return leg;
+}
+
+void Engine::erase_mirrored(uint32_t leg) {
+  free_leg(leg);
+}
+
+}  // namespace understudy::tcp

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <vector>
+
+#include "common/address.h"
+#include "common/instant.h"
+#include "common/strong.h"
+#include "dataplane/tcp/application.h"
+
+namespace understudy::tcp {
+
+// A clock that all owners of a group share: it travels in heartbeats, and a successor starts ahead of the
+// last value that anybody can have seen (RFC 6528 and RFC 7323 numbers must not run backwards over a
+// takeover).
+class GroupClock {
+ public:
+  uint64_t micros(Instant now) const {
+    return base_us_ + static_cast<uint64_t>(std::max<int64_t>(0, to_us(now - base_at_)));
+  }
+  uint32_t millis(Instant now) const { return static_cast<uint32_t>(micros(now) / 1000); }
+  // Never moves back.
+  void advance_to(uint64_t us, Instant now) {
+    if (us <= micros(now)) return;
+    base_us_ = us;
+    base_at_ = now;
+  }
+
+ private:
+  uint64_t base_us_ = 0;
+  Instant base_at_{};
+};
+
+// What the engine knows of a group on this worker. Written by the worker between bursts.
+struct Group {
+  GroupId id;
+  bool voice = false;          // this node is the owner: it may send
+  bool accepts = true;         // new connections are taken
+  bool always_local = false;   // the node's own addresses: no standby, no takeover
+  Instant reset_hold_until{};  // unknown connections get no RST before this
+  Epoch epoch;
+  GroupClock clock;
+};
+
+// A listening (address, port range). The service id is the same on every node.
+struct Service {
+  ServiceId id;
+  uint8_t group = 0;
+  std::vector<IpAddress> addresses;
+  PortNumber first_port;
+  PortNumber last_port;
+  Application* application = nullptr;
+  bool protect = true;
+  Duration idle_timeout = 15min;
+};
+
+}  // namespace understudy::tcp

@@ -1,0 +1,123 @@
+// Opening connections, both ways (RFC 9293 section 3.5).
+#include <algorithm>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+
+// RFC 6528: a keyed hash of the tuple plus a clock that ticks every 4 µs; and RFC 7323 section 5.4: a random
+// offset per connection on the timestamps. The clock is the group's, so that a successor goes on from it.
+void Engine::choose_numbers(Connection& c, Instant now) {
+  const uint64_t hash = siphash(secret_, &c.key, sizeof c.key);
+  const uint64_t clock_us = groups_[c.group].clock.micros(now);
+  c.snd.iss = Seq(static_cast<uint32_t>(hash) + static_cast<uint32_t>(clock_us / 4));
+  c.snd.una = c.snd.nxt = c.snd.iss;
+  c.ts_offset = static_cast<uint32_t>(hash >> 32);
+  while (c.rcv_scale < 14 && (65535U << c.rcv_scale) < settings_.receive_buffer) ++c.rcv_scale;
+}
+
+void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s) {
+  const auto& o = s.options;
+  c.mss = static_cast<uint16_t>(std::clamp<uint32_t>(o.mss.value_or(536), 64, mss_for_peer()));
+  c.window_scaling = o.window_scale.has_value();
+  c.snd_scale = std::min<uint8_t>(o.window_scale.value_or(0), 14);  // RFC 7323 section 2.3
+  if (!c.window_scaling) c.rcv_scale = 0;
+  c.sack = o.sack_permitted;
+  c.timestamps = o.timestamps.has_value();
+  if (c.timestamps) c.ts_recent = o.timestamps->value;
+  c.rcv.irs = s.seq;
+  c.rcv.nxt = s.seq + 1;
+  c.rcv.committed = c.rcv.acked = s.seq;  // the SYN itself waits for its commit
+  c.rcv.edge = c.rcv.nxt + std::min<int64_t>(settings_.receive_buffer, int64_t{65535} << c.rcv_scale);
+  c.rcv.committed_edge = c.rcv.edge_sent = c.rcv.nxt;
+  c.snd.wnd = c.snd.wnd_max = s.window;  // never scaled on a SYN
+  c.snd.wl1 = s.seq;
+  c.snd.wl2 = s.ack;
+}
+
+void Engine::open_passively(Arrival& arrival, const FlowKey& key, GroupIndex group, const Service& service) {
+  const uint32_t leg = legs_.insert(key);
+  if (leg == kNone) return drop(arrival, DropReason::tcp_table_full);
+  Connection& c = legs_[leg];
+  c.group = group;
+  c.service = service.id;
+  c.protect = service.protect;
+  c.state = State::syn_received;
+  c.shard = shards_.shard_of(key);
+  c.active_ms = engine_ms(arrival.now);
+  choose_numbers(c, arrival.now);
+  apply_syn_options(c, arrival.segment);
+  Soft* soft = soft_for(c, leg, arrival.now);
+  if (soft == nullptr || !service.application->attach(*this, leg)) {
+    free_leg(leg);
+    return drop(arrival, DropReason::tcp_table_full);
+  }
+  ++counters_.passive_opens;
+  want_log(leg);
+  want_output(leg);
+}
+
+void Engine::become_established(Connection& c, uint32_t leg, Instant now) {
+  c.state = State::established;
+  ++counters_.established;
+  if (Soft* soft = soft_for(c, leg, now)) {
+    soft->retransmissions = 0;
+    soft->congestion.set_mss(c.mss);
+  }
+  want_log(leg);
+  if (c.opened) return;
+  c.opened = true;
+  if (const Service* service = find_service(c.service)) service->application->on_open(*this, leg, now);
+}
+
+// RFC 9293 section 3.10.7.3.
+void Engine::receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival) {
+  const wire::TcpSegment& s = arrival.segment;
+  const bool acks_syn = s.has(wire::kAck) && s.ack == c.snd.iss + 1;
+  if (s.has(wire::kAck) && !acks_syn) {
+    if (!s.has(wire::kRst)) send_reset(c.key, s.ack, Seq(0), wire::kRst);
+    return drop(arrival, DropReason::tcp_ack_unacceptable);
+  }
+  if (s.has(wire::kRst)) {
+    ++counters_.resets_in;
+    if (acks_syn) close(leg, CloseReason::refused, arrival.now);
+    return;
+  }
+  if (!s.has(wire::kSyn)) return drop(arrival, DropReason::tcp_not_acceptable);
+  Soft* soft = soft_for(c, leg, arrival.now);
+  if (soft == nullptr) return drop(arrival, DropReason::tcp_table_full);
+  const Seq una = c.snd.una;
+  apply_syn_options(c, s);
+  soft->congestion.start(settings_.congestion, c.mss, 0);
+  if (!acks_syn) {  // simultaneous open
+    c.snd.una = una;
+    c.state = State::syn_received;
+    if (soft->sent_first != kNone) mark_lost(*soft, sent_[soft->sent_first]);
+    want_log(leg);
+    want_output(leg);
+    return;
+  }
+  acknowledge(c, leg, s.ack, arrival.now);
+  soft->ack_now = true;
+  become_established(c, leg, arrival.now);
+  want_output(leg);
+}
+
+// A new SYN for a tuple in TIME-WAIT: RFC 6191 and RFC 1122 section 4.2.2.13. True if the old connection was
+// replaced.
+bool Engine::reopen_time_wait(uint32_t leg, Arrival& arrival) {
+  Connection& c = legs_[leg];
+  const wire::TcpSegment& s = arrival.segment;
+  const bool newer_timestamp = c.timestamps && s.options.timestamps &&
+                               static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0;
+  if (!newer_timestamp && !after(s.seq, c.rcv.nxt)) return false;
+  const FlowKey key = c.key;
+  const GroupIndex group = c.group;
+  const Service* service = find_listener(key.local, key.local_port);
+  if (service == nullptr) return false;
+  free_leg(leg);
+  open_passively(arrival, key, group, *service);
+  return true;
+}
+
+}  // namespace understudy::tcp

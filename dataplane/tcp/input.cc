@@ -1,0 +1,329 @@
+// Segment arrival: the steps of RFC 9293 section 3.10.7.4 as functions, in its order.
+#include <algorithm>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+namespace {
+
+// The furthest that the peer may believe it may send: what was advertised, rounded up to the window's unit.
+Seq receive_limit(const Connection& c) {
+  return later_of(c.rcv.edge, c.rcv.edge_sent);
+}
+
+}  // namespace
+
+void Engine::drop(Arrival& arrival, DropReason reason) {
+  drops_.count(reason);
+  if (arrival.frame != nullptr) rte_pktmbuf_free(arrival.frame);
+  arrival.frame = nullptr;
+}
+
+void Engine::receive(rte_mbuf* frame, const wire::TcpSegment& segment, Instant now) {
+  ++counters_.segments_in;
+  Arrival arrival{frame, segment, now};
+  const FlowKey key{segment.destination, segment.source, segment.destination_port, segment.source_port};
+  const uint32_t leg = legs_.find(key);
+  if (leg == kNone)
+    receive_without_connection(arrival, key);
+  else if (!groups_[legs_[leg].group].voice)
+    drop(arrival, DropReason::tcp_group_not_owned);
+  else
+    receive_on(leg, arrival);
+  if (arrival.frame != nullptr) rte_pktmbuf_free(arrival.frame);
+}
+
+// Sections 3.10.7.1 and 3.10.7.2: CLOSED and LISTEN.
+void Engine::receive_without_connection(Arrival& arrival, const FlowKey& key) {
+  const wire::TcpSegment& s = arrival.segment;
+  const int group_index = find_group(key.local);
+  if (group_index < 0) return drop(arrival, DropReason::ip_not_for_us);
+  const Group& group = groups_[static_cast<size_t>(group_index)];
+  if (!group.voice) return drop(arrival, DropReason::tcp_group_not_owned);
+  if (s.has(wire::kRst)) return drop(arrival, DropReason::tcp_no_connection);
+  DropReason reason = DropReason::tcp_no_connection;
+  if (s.has(wire::kSyn) && !s.has(wire::kAck)) {
+    const Service* service = find_listener(key.local, key.local_port);
+    if (service != nullptr) {
+      if (!group.accepts) return drop(arrival, DropReason::tcp_not_accepting);
+      return open_passively(arrival, key, static_cast<GroupIndex>(group_index), *service);
+    }
+    reason = DropReason::tcp_no_listener;
+  } else if (arrival.now < group.reset_hold_until) {
+    return drop(arrival, DropReason::tcp_reset_suppressed);
+  }
+  if (s.has(wire::kAck))
+    send_reset(key, s.ack, Seq(0), wire::kRst);
+  else
+    send_reset(key, Seq(0), s.seq + s.length(), wire::kRst | wire::kAck);
+  drop(arrival, reason);
+}
+
+void Engine::receive_on(uint32_t leg, Arrival& arrival) {
+  Connection& c = legs_[leg];
+  const wire::TcpSegment& s = arrival.segment;
+  const Instant now = arrival.now;
+  if (!c.resumed) {
+    resume(c, leg, now);
+    if (!legs_.is_live(leg)) return;
+  }
+  c.active_ms = engine_ms(now);
+  if (c.state == State::syn_sent) return receive_in_syn_sent(c, leg, arrival);
+  if (c.state == State::time_wait && s.has(wire::kSyn) && reopen_time_wait(leg, arrival)) return;
+  Soft* soft = soft_for(c, leg, now);
+  if (soft == nullptr) return drop(arrival, DropReason::tcp_table_full);
+
+  if (c.state == State::syn_received && s.has(wire::kSyn) && s.seq == c.rcv.irs && !s.has(wire::kRst)) {
+    // Our SYN-ACK was lost: send it again; a simultaneous open goes on below with the ACK it carries.
+    if (soft->sent_first != kNone && !sent_[soft->sent_first].lost) mark_lost(*soft, sent_[soft->sent_first]);
+    want_output(leg);
+    if (!s.has(wire::kAck)) return drop(arrival, DropReason::tcp_duplicate);
+  } else {
+    if (!check_timestamps(c, s, now)) return drop(arrival, DropReason::tcp_paws);
+    if (!segment_acceptable(c, s, now)) return drop(arrival, DropReason::tcp_not_acceptable);
+    if (!check_reset(c, leg, s, now)) return;
+    if (!check_syn(c, leg, s, now)) return drop(arrival, DropReason::tcp_syn_in_window);
+  }
+  if (!s.has(wire::kAck)) return drop(arrival, DropReason::tcp_ack_missing);
+  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, c.rcv.nxt) &&
+      static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
+    c.ts_recent = s.options.timestamps->value;
+  const LegId id = legs_.id_of(leg);
+  if (!process_ack(c, leg, s, now)) return;
+  process_window(c, s);
+  process_data(c, leg, arrival);
+  if (!legs_.is_live(id)) return;
+  process_fin(c, leg, s, now);
+  if (legs_.is_live(id) && c.soft != kNone) arm(c, soft_[c.soft]);
+}
+
+// RFC 7323 section 5.3 (PAWS). RSTs are exempt.
+bool Engine::check_timestamps(Connection& c, const wire::TcpSegment& s, Instant) {
+  if (!c.timestamps || !s.options.timestamps || s.has(wire::kRst)) return true;
+  if (static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) >= 0) return true;
+  soft_[c.soft].challenge_ack = true;
+  want_output(soft_[c.soft].leg);
+  return false;
+}
+
+// First: sequence number (section 3.4, the four cases). What is unacceptable is answered with an ACK, unless
+// RST.
+bool Engine::segment_acceptable(Connection& c, const wire::TcpSegment& s, Instant now) {
+  const uint32_t length = s.length();
+  const int32_t window = std::max(0, receive_limit(c) - c.rcv.nxt);
+  const auto window_length = static_cast<uint32_t>(window);
+  const bool starts_inside = within(s.seq, c.rcv.nxt, window_length);
+  bool acceptable = false;
+  if (length == 0)
+    acceptable = window == 0 ? s.seq == c.rcv.nxt : starts_inside || s.seq == c.rcv.nxt;
+  else
+    acceptable = window != 0 && (starts_inside || within(s.seq + (length - 1), c.rcv.nxt, window_length));
+  // A segment that fills the window to its edge and ends in a pure ACK position is in order all the same.
+  if (acceptable) return true;
+  if (length == 0 && s.seq == c.rcv.nxt + window) return true;
+  if (s.has(wire::kRst)) return false;
+  Soft& soft = soft_[c.soft];
+  if (length == 0) {
+    soft.challenge_ack = true;  // a keepalive or window probe, or an old duplicate
+  } else if (before(s.seq, c.rcv.nxt)) {
+    ++soft.duplicate_acks_owed;  // waits until what it duplicates is committed
+    soft.duplicate_ack_at = c.rcv.nxt;
+    if (c.state == State::time_wait) enter_time_wait(c, soft.leg, now);
+  } else {
+    soft.challenge_ack = true;
+  }
+  want_output(soft.leg);
+  return false;
+}
+
+// Second: RST, with RFC 5961 section 3: only the exact number resets.
+bool Engine::check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now) {
+  if (!s.has(wire::kRst)) return true;
+  if (s.seq != c.rcv.nxt) {
+    drops_.count(DropReason::tcp_reset_challenged);
+    soft_[c.soft].challenge_ack = true;
+    ++counters_.challenge_acks;
+    want_output(leg);
+    return false;
+  }
+  ++counters_.resets_in;
+  if (c.state == State::time_wait || c.state == State::closing || c.state == State::last_ack)
+    close(leg, CloseReason::finished, now);
+  else
+    close(leg, CloseReason::reset_by_peer, now);
+  return false;
+}
+
+// Fourth: SYN, with RFC 5961 section 4: never a reset, always a challenge.
+bool Engine::check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant) {
+  if (!s.has(wire::kSyn)) return true;
+  soft_[c.soft].challenge_ack = true;
+  ++counters_.challenge_acks;
+  want_output(leg);
+  return false;
+}
+
+// Fifth: ACK. False when the segment ends here or the leg is gone.
+bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now) {
+  if (c.state == State::syn_received) {
+    const bool acceptable = after(s.ack, c.snd.una) && (at_or_before(s.ack, c.snd.nxt) || believe(c, s.ack));
+    if (!acceptable) {
+      send_reset(c.key, s.ack, Seq(0), wire::kRst);
+      drops_.count(DropReason::tcp_ack_unacceptable);
+      return false;
+    }
+    const LegId id = legs_.id_of(leg);
+    c.snd.wnd = static_cast<uint32_t>(s.window) << c.snd_scale;
+    c.snd.wnd_max = std::max(c.snd.wnd_max, c.snd.wnd);
+    c.snd.wl1 = s.seq;
+    c.snd.wl2 = s.ack;
+    acknowledge(c, leg, s.ack, now);
+    if (!legs_.is_live(id)) return false;
+    become_established(c, leg, now);
+    return legs_.is_live(id);
+  }
+  Soft& soft = soft_[c.soft];
+  if (after(s.ack, c.snd.nxt)) {
+    if (!believe(c, s.ack)) {
+      drops_.count(DropReason::tcp_ack_unacceptable);
+      soft.challenge_ack = true;
+      want_output(leg);
+      return false;
+    }
+    ++counters_.believed;
+    // The peer ignores segments whose SEQ is behind what it has received: say again what we owe, from there.
+    soft.challenge_ack = true;
+    want_output(leg);
+  } else if (before(s.ack, c.snd.una - static_cast<int64_t>(c.snd.wnd_max))) {
+    drops_.count(DropReason::tcp_ack_unacceptable);  // RFC 5961 section 5.2
+    soft.challenge_ack = true;
+    want_output(leg);
+    return false;
+  }
+  const LegId id = legs_.id_of(leg);
+  const uint32_t sacked = process_sack(c, soft, s, now);
+  if (after(s.ack, c.snd.una)) {
+    acknowledge(c, leg, s.ack, now);
+    if (!legs_.is_live(id)) return false;
+  } else {
+    const bool duplicate = s.ack == c.snd.una && s.length() == 0 && soft.sent_first != kNone &&
+                           (static_cast<uint32_t>(s.window) << c.snd_scale) == c.snd.wnd;
+    if (duplicate && !c.sack) count_duplicate_ack(c, soft, now);
+    if (sacked > 0 || soft.sacked_bytes > 0) after_ack(c, soft, sacked, false, now);
+  }
+  return true;
+}
+
+// Still fifth: the send window (section 3.10.7.4, SND.WL1 and SND.WL2).
+void Engine::process_window(Connection& c, const wire::TcpSegment& s) {
+  if (!after(s.seq, c.snd.wl1) && !(s.seq == c.snd.wl1 && at_or_after(s.ack, c.snd.wl2))) return;
+  const uint32_t window = static_cast<uint32_t>(s.window) << (s.has(wire::kSyn) ? 0 : c.snd_scale);
+  const bool opened = window > c.snd.wnd;
+  c.snd.wnd = window;
+  c.snd.wnd_max = std::max(c.snd.wnd_max, window);
+  c.snd.wl1 = s.seq;
+  c.snd.wl2 = s.ack;
+  if (!opened) return;
+  Soft& soft = soft_[c.soft];
+  soft.persist_at = kNever;
+  soft.persist_backoff = 0;
+  want_output(soft.leg);
+  want_log(soft.leg);
+}
+
+// Seventh: the payload. Whatever is not stored here is not acknowledged either.
+void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
+  const wire::TcpSegment& s = arrival.segment;
+  if (s.payload_length == 0) return;
+  Soft& soft = soft_[c.soft];
+  if (c.fin_received ||
+      (c.state != State::established && c.state != State::fin_wait_1 && c.state != State::fin_wait_2))
+    return drop(arrival, DropReason::tcp_data_after_close);
+  Pipe& rx = pipes_[c.rx];
+  uint64_t begin = receive_offset_of(c, s.seq, rx.tail);
+  uint32_t length = s.payload_length;
+  const uint64_t limit = receive_offset_of(c, receive_limit(c), rx.tail);
+  if (begin + length > limit) length = begin < limit ? static_cast<uint32_t>(limit - begin) : 0;
+  const bool all_old = static_cast<int64_t>(begin + length - rx.tail) <= 0;
+  if (length == 0) return drop(arrival, DropReason::tcp_window_exceeded);
+  if (all_old) {
+    ++soft.duplicate_acks_owed;
+    soft.duplicate_ack_at = c.rcv.nxt;
+    want_output(leg);
+    return drop(arrival, DropReason::tcp_duplicate);
+  }
+  if (payload_budget_ < length) return drop(arrival, DropReason::mirror_log_full);
+  if (!pipes_.has_room()) return drop(arrival, DropReason::tcp_receive_memory);
+  uint16_t data_offset = static_cast<uint16_t>(arrival.frame->data_off + s.payload_offset);
+  if (begin < rx.tail || static_cast<int64_t>(begin) < 0) {  // the front is a duplicate
+    const auto old = static_cast<uint32_t>(rx.tail - begin);
+    begin += old;
+    data_offset = static_cast<uint16_t>(data_offset + old);
+    length -= old;
+  }
+  const bool in_order = begin == rx.tail;
+  if (!in_order && soft.reassembly_count >= settings_.reassembly_max)
+    return drop(arrival, DropReason::tcp_reassembly_full);
+  const uint32_t chunk = pipes_.make_chunk(arrival.frame, data_offset, static_cast<uint16_t>(length), begin);
+  arrival.frame = nullptr;
+  if (chunk == kNone) return drop(arrival, DropReason::tcp_receive_memory);
+  payload_budget_ -= length;
+  if (!in_order) {
+    queue_out_of_order(c, soft, chunk);
+    ++soft.duplicate_acks_owed;
+    soft.duplicate_ack_at = c.rcv.nxt;
+    want_output(leg);
+    return;
+  }
+  counters_.payload_in += length;
+  pipes_.append(rx, chunk);
+  deliver(c, leg, arrival.now);
+}
+
+// Eighth: FIN.
+void Engine::process_fin(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now) {
+  if (!s.has(wire::kFin) || c.fin_received || c.state == State::syn_received) return;
+  Pipe& rx = pipes_[c.rx];
+  const uint64_t fin_offset = receive_offset_of(c, s.seq, rx.tail) + s.payload_length;
+  if (fin_offset == rx.tail) {
+    accept_fin(c, leg, now);
+  } else if (fin_offset > rx.tail && fin_offset <= receive_offset_of(c, receive_limit(c), rx.tail)) {
+    Soft& soft = soft_[c.soft];
+    soft.fin_out_of_order = true;
+    soft.fin_offset = fin_offset;
+  }
+}
+
+void Engine::accept_fin(Connection& c, uint32_t leg, Instant now) {
+  Pipe& rx = pipes_[c.rx];
+  c.fin_received = true;
+  c.rcv.nxt = receive_seq_of(c, rx.tail) + 1;
+  rx.fin = true;
+  if (Soft* soft = soft_for(c, leg, now)) {
+    soft->ack_now = true;
+    soft->fin_out_of_order = false;
+  }
+  want_log(leg);
+  want_output(leg);
+  if (c.state == State::established)
+    c.state = State::close_wait;
+  else if (c.state == State::fin_wait_1)
+    c.state = State::closing;
+  else if (c.state == State::fin_wait_2)
+    enter_time_wait(c, leg, now);
+  if (rx.sink == kNone) {
+    if (const Service* service = find_service(c.service)) service->application->on_data(*this, leg, now);
+    return;
+  }
+  // Belief may have acknowledged this very FIN to the former owner already.
+  const uint32_t sink = rx.sink;
+  Connection& sending = legs_[sink];
+  if (rx.head > rx.tail) {
+    rx.head = rx.tail;
+    our_fin_acknowledged(sending, sink, now);
+  } else {
+    want_output(sink);
+  }
+}
+
+}  // namespace understudy::tcp

@@ -1,0 +1,296 @@
+// What leaves at the end of a burst: retransmissions, new data, acknowledgements, in this order.
+#include <algorithm>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+
+void Engine::flush(Instant now) {
+  while (!output_pending_.empty()) {
+    output_round_.swap(output_pending_);
+    for (const uint32_t leg : output_round_) {
+      if (!legs_.is_live(leg) || !legs_[leg].output_pending) continue;
+      legs_[leg].output_pending = false;
+      output(leg, now);
+    }
+    output_round_.clear();
+  }
+}
+
+void Engine::output(uint32_t leg, Instant now) {
+  Connection& c = legs_[leg];
+  if (!groups_[c.group].voice || !c.resumed) return;
+  Soft* soft = soft_for(c, leg, now);
+  if (soft == nullptr) return;
+  if (!is_synchronised(c.state)) {
+    send_syn(c, leg, *soft, now);
+    arm(c, *soft);
+    return;
+  }
+  // A segment always carries an acknowledgement, and ours may not even acknowledge the SYN before its commit.
+  if (!after(c.rcv.committed, c.rcv.irs)) return;
+  if (soft->lost_segments > 0) retransmit_lost(c, *soft, now);
+  if (c.tx != kNone && c.state != State::time_wait) send_new(c, leg, *soft, now);
+  send_acknowledgements(c, *soft, now);
+  arm(c, *soft);
+}
+
+void Engine::send_syn(Connection& c, uint32_t, Soft& soft, Instant now) {
+  const bool first = soft.sent_first == kNone;
+  if (!first && !sent_[soft.sent_first].lost) return;
+  const bool is_answer = c.state == State::syn_received;
+  if (is_answer && !after(c.rcv.committed, c.rcv.irs)) return;  // OPEN is not committed yet
+  if (first && sent_.taken() == sent_.capacity()) return;
+  if (!send_empty(c, &soft, c.snd.iss, is_answer ? wire::kSyn | wire::kAck : wire::kSyn, now)) return;
+  c.snd.nxt = later_of(c.snd.nxt, c.snd.iss + 1);
+  if (first) {
+    record_sent(soft, c.snd.iss, 1, now);
+  } else {
+    SentSegment& syn = sent_[soft.sent_first];
+    syn.lost = false;
+    syn.retransmitted = true;
+    syn.sent_at = now;
+    soft.in_flight += syn.length;
+    --soft.lost_segments;
+    ++counters_.retransmitted;
+  }
+  if (soft.retransmit_at == kNever || soft.retransmit_at <= now) soft.retransmit_at = now + soft.rtt.rto();
+}
+
+uint32_t Engine::segment_payload_max(const Connection& c) const {
+  return c.mss - (c.timestamps ? 12U : 0U);
+}
+
+uint32_t Engine::send_allowance(const Connection&, const Soft& soft) const {
+  const uint32_t cwnd = soft.congestion.cwnd();
+  return cwnd > soft.in_flight ? cwnd - soft.in_flight : 0;
+}
+
+void Engine::retransmit_lost(Connection& c, Soft& soft, Instant now) {
+  const Pipe& tx = pipes_[c.tx];
+  const uint32_t payload_max = segment_payload_max(c);
+  for (uint32_t at = soft.sent_first; at != kNone && soft.lost_segments > 0; at = sent_[at].next) {
+    if (!sent_[at].lost) continue;
+    const bool has_fin = tx.fin && sent_[at].end() == send_seq_of(c, tx.tail) + 1;
+    uint32_t payload = sent_[at].length - (has_fin ? 1 : 0);
+    bool fin = has_fin;
+    if (payload > payload_max) {  // a resumed leg lists all that was in flight as one segment
+      if (!split_sent(soft, at, payload_max)) return;
+      payload = payload_max;
+      fin = false;
+    }
+    if (send_allowance(c, soft) < std::min(payload, uint32_t{c.mss}) && soft.in_flight > 0) return;
+    SentSegment& sent = sent_[at];
+    if (!send_data(c, soft, sent.begin, payload, fin, now)) return;
+    sent.lost = false;
+    sent.retransmitted = true;
+    sent.sent_at = now;
+    soft.in_flight += sent.length;
+    --soft.lost_segments;
+    ++counters_.retransmitted;
+    if (soft.retransmit_at == kNever) rearm_retransmission(c, soft, now);
+  }
+}
+
+void Engine::send_new(Connection& c, uint32_t leg, Soft& soft, Instant now) {
+  const Pipe& tx = pipes_[c.tx];
+  if (we_have_closed(c.state)) return;
+  if (soft.sent_first == kNone && soft.last_sent_at + soft.rtt.rto() < now) soft.congestion.on_idle_restart();
+  const uint64_t end = tx.send_end();
+  const uint32_t payload_max = segment_payload_max(c);
+  uint64_t offset = send_offset_of(c, c.snd.nxt, tx.head);
+  const Seq window_end = c.snd.una + static_cast<int64_t>(c.snd.wnd);
+  while (offset < end) {
+    const uint64_t available = end - offset;
+    const auto window = static_cast<uint32_t>(std::max(0, window_end - c.snd.nxt));
+    const uint32_t allowed = std::min(window, send_allowance(c, soft));
+    const auto length = static_cast<uint32_t>(std::min<uint64_t>({available, allowed, payload_max}));
+    // RFC 9293 section 3.8.6.2.1: no silly small segments only because a window ends here.
+    const bool whole = length == payload_max || length == available || 2 * length >= c.snd.wnd_max;
+    if (length == 0 || (!whole && soft.in_flight > 0)) break;
+    const bool fin = tx.fin && offset + length == tx.tail && end == tx.tail;
+    if (!send_data(c, soft, c.snd.nxt, length, fin, now)) return;
+    record_sent(soft, c.snd.nxt, length + (fin ? 1 : 0), now);
+    c.snd.nxt += length + (fin ? 1 : 0);
+    offset += length;
+    if (fin) note_fin_sent(c, leg);
+    if (soft.retransmit_at == kNever || soft.sent_first == soft.sent_last) rearm_retransmission(c, soft, now);
+  }
+  if (tx.fin && offset == tx.tail && end == tx.tail && !we_have_closed(c.state)) {
+    if (!send_data(c, soft, c.snd.nxt, 0, true, now)) return;
+    record_sent(soft, c.snd.nxt, 1, now);
+    c.snd.nxt += 1;
+    note_fin_sent(c, leg);
+    if (soft.retransmit_at == kNever) rearm_retransmission(c, soft, now);
+  }
+  if (offset < end && soft.in_flight == 0 && soft.lost_segments == 0) await_window(c, soft, now);
+}
+
+void Engine::note_fin_sent(Connection& c, uint32_t leg) {
+  c.state = c.state == State::close_wait ? State::last_ack : State::fin_wait_1;
+  want_log(leg);
+}
+
+bool Engine::send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, bool fin, Instant now) {
+  // New bytes need a record too, or nothing would send them again.
+  const bool recordable = seq != c.snd.nxt || sent_.taken() < sent_.capacity();
+  rte_mbuf* frame = recordable ? rte_pktmbuf_alloc(pool_) : nullptr;
+  if (frame == nullptr) {
+    drops_.count(DropReason::mbuf_pool_empty);
+    if (soft.retransmit_at == kNever) soft.retransmit_at = now + soft.rtt.rto();
+    return false;
+  }
+  uint8_t flags = wire::kAck;
+  if (fin) flags |= wire::kFin;
+  if (length > 0) {
+    const Pipe& tx = pipes_[c.tx];
+    const uint64_t offset = send_offset_of(c, seq, tx.head);
+    ReadCursor once;
+    const bool sequential = seq == c.snd.nxt;
+    pipes_.copy_out(tx, offset, length,
+                    reinterpret_cast<uint8_t*>(rte_pktmbuf_append(frame, static_cast<uint16_t>(length))),
+                    sequential ? soft.cursor : once);
+    if (offset + length == tx.send_end()) flags |= wire::kPsh;
+    counters_.payload_out += length;
+  }
+  if (soft.recovery.active) soft.recovery.out += length;
+  emit(c, &soft, frame, seq, flags, now);
+  soft.last_sent_at = now;
+  return true;
+}
+
+bool Engine::send_empty(Connection& c, Soft* soft, Seq seq, uint8_t flags, Instant now) {
+  rte_mbuf* frame = rte_pktmbuf_alloc(pool_);
+  if (frame == nullptr) {
+    drops_.count(DropReason::mbuf_pool_empty);
+    return false;
+  }
+  emit(c, soft, frame, seq, flags, now);
+  return true;
+}
+
+uint16_t Engine::window_to_advertise(const Connection& c, bool is_syn) const {
+  if (c.state == State::syn_sent) return static_cast<uint16_t>(std::min(settings_.receive_buffer, 65535U));
+  const auto window = static_cast<uint32_t>(std::max(0, c.rcv.committed_edge - c.rcv.committed));
+  if (is_syn) return static_cast<uint16_t>(std::min(window, 65535U));
+  // Rounded up, so that the right edge never moves left by what the shift cuts off.
+  return static_cast<uint16_t>(std::min((window + window_unit(c) - 1) >> c.rcv_scale, 65535U));
+}
+
+// The gate: the acknowledgement number and the right edge are those that the in-sync set holds.
+void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t flags, Instant now) {
+  const bool is_syn = (flags & wire::kSyn) != 0;
+  wire::TcpSegmentToSend segment;
+  segment.key = c.key;
+  segment.seq = seq;
+  segment.flags = flags;
+  segment.window = window_to_advertise(c, is_syn);
+  if (flags & wire::kAck) segment.ack = c.rcv.committed;
+  if (is_syn) {
+    segment.options.mss = static_cast<uint16_t>(mss_for_peer());
+    if (c.state == State::syn_sent || c.window_scaling) segment.options.window_scale = c.rcv_scale;
+    segment.options.sack_permitted = c.state == State::syn_sent || c.sack;
+  }
+  if (c.state == State::syn_sent || c.timestamps)
+    segment.options.timestamps = {groups_[c.group].clock.millis(now) + c.ts_offset,
+                                  (flags & wire::kAck) ? c.ts_recent : 0};
+  if (!is_syn && c.sack && soft != nullptr && soft->reassembly_first != kNone && c.rcv.committed == c.rcv.nxt)
+    fill_sack_blocks(c, *soft, segment.options);
+  if (flags & wire::kAck) {
+    c.rcv.acked = c.rcv.committed;
+    c.rcv.edge_sent = later_of(c.rcv.edge_sent, c.rcv.committed + (static_cast<int64_t>(segment.window)
+                                                                   << (is_syn ? 0 : c.rcv_scale)));
+    if (soft != nullptr && c.rcv.committed == c.rcv.nxt) {
+      soft->ack_soon = soft->ack_now = false;
+      soft->segments_since_ack = 0;
+      soft->delayed_ack_at = kNever;
+    }
+  }
+  ++counters_.segments_out;
+  wire::build_tcp_frame(frame, segment);
+  sink_.transmit(frame, c.key);
+}
+
+bool Engine::window_update_due(const Connection& c) const {
+  const int32_t gain = c.rcv.committed_edge - c.rcv.edge_sent;
+  if (gain <= 0) return false;
+  const int32_t left = c.rcv.edge_sent - c.rcv.nxt;
+  const auto mss = static_cast<int32_t>(mss_for_peer());
+  // RFC 9293 section 3.8.6.2.2, receiver's side: at once when the peer is about to stop, in good portions
+  // otherwise.
+  return left < 2 * mss ? gain >= mss : gain >= static_cast<int32_t>(settings_.receive_buffer / 4);
+}
+
+void Engine::send_acknowledgements(Connection& c, Soft& soft, Instant now) {
+  const int32_t unacknowledged = c.rcv.committed - c.rcv.acked;
+  uint32_t copies = 0;
+  if (soft.duplicate_acks_owed > 0 && at_or_after(c.rcv.committed, soft.duplicate_ack_at)) {
+    // Peers with SACK read the blocks of one; the others count.
+    copies = c.sack ? 1 : std::min(soft.duplicate_acks_owed, 16U);
+    soft.duplicate_acks_owed = 0;
+  } else if (soft.challenge_ack) {
+    copies = 1;
+  } else if (unacknowledged > 0) {
+    const bool enough = unacknowledged > static_cast<int32_t>(mss_for_peer()) || soft.segments_since_ack >= 2;
+    if (soft.ack_now || (soft.ack_soon && enough) || !soft.ack_soon) copies = 1;
+  }
+  if (copies == 0 && window_update_due(c)) copies = 1;
+  soft.challenge_ack = false;
+  for (; copies > 0; --copies)
+    if (!send_empty(c, &soft, c.snd.nxt, wire::kAck, now)) break;
+}
+
+void Engine::record_sent(Soft& soft, Seq seq, uint32_t length, Instant now) {
+  const uint32_t at = sent_.take();
+  invariant(at != kNone, "a segment was sent without a free record");
+  SentSegment& sent = sent_[at];
+  sent.begin = seq;
+  sent.length = length;
+  sent.sent_at = now;
+  sent.previous = soft.sent_last;
+  if (soft.sent_last == kNone)
+    soft.sent_first = at;
+  else
+    sent_[soft.sent_last].next = at;
+  soft.sent_last = at;
+  soft.in_flight += length;
+}
+
+// Cuts a record after `length`; both parts keep its marks.
+bool Engine::split_sent(Soft& soft, uint32_t at, uint32_t length) {
+  const uint32_t rest = sent_.take();
+  if (rest == kNone) return false;
+  SentSegment& whole = sent_[at];
+  SentSegment& tail = sent_[rest];
+  tail = whole;
+  tail.begin = whole.begin + length;
+  tail.length = whole.length - length;
+  tail.previous = at;
+  whole.length = length;
+  whole.next = rest;
+  if (tail.next == kNone)
+    soft.sent_last = rest;
+  else
+    sent_[tail.next].previous = rest;
+  if (whole.lost) ++soft.lost_segments;
+  return true;
+}
+
+void Engine::send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags) {
+  rte_mbuf* frame = rte_pktmbuf_alloc(pool_);
+  if (frame == nullptr) {
+    drops_.count(DropReason::mbuf_pool_empty);
+    return;
+  }
+  wire::TcpSegmentToSend segment;
+  segment.key = key;
+  segment.seq = seq;
+  segment.ack = ack;
+  segment.flags = flags;
+  ++counters_.resets_out;
+  ++counters_.segments_out;
+  wire::build_tcp_frame(frame, segment);
+  sink_.transmit(frame, key);
+}
+
+}  // namespace understudy::tcp

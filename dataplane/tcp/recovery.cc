@@ -1,0 +1,215 @@
+// Loss detection and recovery of the sender: RACK-TLP (RFC 8985), PRR (RFC 6937), RTO (RFC 6298).
+#include <algorithm>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+
+// RFC 8985 section 6.2, step 2: the most recently sent segment that has been delivered.
+void Engine::rack_update(Soft& soft, const SentSegment& sent, Instant now) {
+  const Duration rtt = now - sent.sent_at;
+  // The acknowledgement may be for the original of a segment that was sent again just now.
+  if (sent.retransmitted && rtt < soft.rtt.rtt_min && soft.rtt.rtt_min != Duration::max()) return;
+  const bool newer = sent.sent_at > soft.rack.xmit_ts ||
+                     (sent.sent_at == soft.rack.xmit_ts && after(sent.end(), soft.rack.end_seq));
+  if (!newer) return;
+  soft.rack.xmit_ts = sent.sent_at;
+  soft.rack.end_seq = sent.end();
+  soft.rack.rtt = rtt;
+}
+
+void Engine::mark_lost(Soft& soft, SentSegment& sent) {
+  if (sent.lost || sent.sacked) return;
+  sent.lost = true;
+  soft.in_flight -= sent.length;
+  ++soft.lost_segments;
+}
+
+// RFC 8985 section 6.2, step 5: what was sent sufficiently before something delivered is lost.
+void Engine::rack_detect_loss(Connection& c, Soft& soft, Instant now) {
+  soft.reorder_at = kNever;
+  if (soft.sacked_bytes == 0 && !soft.recovery.active) return;
+  Duration reorder_window = 0ms;
+  const bool many_sacked = soft.sacked_bytes >= 3U * c.mss;
+  if (soft.rack.reordering_seen || (!soft.recovery.active && !many_sacked)) {
+    const Duration quarter = soft.rtt.rtt_min == Duration::max() ? Duration(1ms) : soft.rtt.rtt_min / 4;
+    reorder_window = std::min(quarter, soft.rtt.srtt);
+  }
+  Duration wait = 0ms;
+  bool any_lost = false;
+  for (uint32_t at = soft.sent_first; at != kNone; at = sent_[at].next) {
+    SentSegment& sent = sent_[at];
+    if (sent.sacked || sent.lost) continue;
+    const bool sent_before = sent.sent_at < soft.rack.xmit_ts ||
+                             (sent.sent_at == soft.rack.xmit_ts && before(sent.end(), soft.rack.end_seq));
+    if (!sent_before) continue;
+    const Duration remaining = sent.sent_at + soft.rack.rtt + reorder_window - now;
+    if (remaining <= Duration::zero()) {
+      mark_lost(soft, sent);
+      any_lost = true;
+    } else {
+      wait = std::max(wait, remaining);
+    }
+  }
+  if (wait > Duration::zero()) soft.reorder_at = now + wait;
+  if (any_lost) {
+    if (!soft.recovery.active) enter_recovery(c, soft, now);
+    want_output(soft.leg);
+  }
+}
+
+void Engine::enter_recovery(Connection& c, Soft& soft, Instant now) {
+  ++counters_.fast_recoveries;
+  const auto flight = static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una));
+  soft.congestion.on_loss(flight, now);
+  soft.recovery = {.active = true,
+                   .after_timeout = false,
+                   .point = c.snd.nxt,
+                   .flight_size = std::max(flight, uint32_t{c.mss}),
+                   .delivered = 0,
+                   .out = 0};
+  // The first retransmission leaves at once (RFC 6675 section 5, step 4.3).
+  soft.congestion.set_cwnd(soft.in_flight + c.mss);
+}
+
+// RFC 6937 with the slow-start reduction bound: cwnd becomes what may leave now on top of what is in flight.
+void Engine::prr_update(Connection& c, Soft& soft, uint32_t delivered) {
+  auto& r = soft.recovery;
+  r.delivered += delivered;
+  const uint32_t ssthresh = soft.congestion.ssthresh();
+  int64_t send = 0;
+  if (soft.in_flight > ssthresh) {
+    send = static_cast<int64_t>((static_cast<uint64_t>(r.delivered) * ssthresh + r.flight_size - 1) /
+                                r.flight_size) -
+           r.out;
+  } else {
+    const int64_t limit = std::max<int64_t>(static_cast<int64_t>(r.delivered) - r.out, delivered) + c.mss;
+    send = std::min<int64_t>(static_cast<int64_t>(ssthresh) - soft.in_flight, limit);
+  }
+  soft.congestion.set_cwnd(soft.in_flight + static_cast<uint32_t>(std::max<int64_t>(send, 0)));
+}
+
+void Engine::after_ack(Connection& c, Soft& soft, uint32_t delivered, bool una_advanced, Instant now) {
+  const uint32_t flight_before = soft.in_flight + delivered;
+  if (soft.tlp.outstanding && at_or_after(c.snd.una, soft.tlp.end_seq)) {
+    // RFC 8985 section 7.4.2: the probe repaired a loss, unless it only carried new data.
+    soft.tlp.outstanding = false;
+    if (soft.tlp.was_retransmission && !soft.recovery.active) {
+      soft.congestion.on_loss(flight_before, now);
+      soft.congestion.on_recovery_done();
+    }
+  }
+  rack_detect_loss(c, soft, now);
+  auto& r = soft.recovery;
+  if (r.active && una_advanced && at_or_after(c.snd.una, r.point)) {
+    if (!r.after_timeout) soft.congestion.on_recovery_done();
+    r.active = false;
+  } else if (r.active && !r.after_timeout) {
+    if (!c.sack && una_advanced && soft.sent_first != kNone)
+      mark_lost(soft, sent_[soft.sent_first]);  // RFC 6582
+    prr_update(c, soft, delivered);
+  } else if (una_advanced && delivered > 0 &&
+             (r.after_timeout || 2 * flight_before >= soft.congestion.cwnd())) {
+    soft.congestion.on_ack(delivered, soft.rtt.srtt, now);
+  }
+  rearm_retransmission(c, soft, now);
+  want_output(soft.leg);
+}
+
+// RFC 5681 section 3.2, for peers without SACK.
+void Engine::count_duplicate_ack(Connection& c, Soft& soft, Instant now) {
+  ++soft.duplicate_acks;
+  if (soft.recovery.active) {
+    if (!soft.recovery.after_timeout) {
+      prr_update(c, soft, c.mss);
+      want_output(soft.leg);
+    }
+    return;
+  }
+  if (soft.duplicate_acks < 3) return;
+  mark_lost(soft, sent_[soft.sent_first]);
+  enter_recovery(c, soft, now);
+  rearm_retransmission(c, soft, now);
+  want_output(soft.leg);
+}
+
+void Engine::rearm_retransmission(Connection& c, Soft& soft, Instant now) {
+  soft.probe_at = kNever;
+  if (soft.sent_first == kNone) {
+    soft.retransmit_at = kNever;
+    return;
+  }
+  soft.retransmit_at = now + soft.rtt.rto();
+  const bool may_probe = c.sack && !soft.recovery.active && !soft.tlp.outstanding && soft.sacked_bytes == 0 &&
+                         soft.rtt.srtt > Duration::zero() && is_synchronised(c.state);
+  if (!may_probe) return;
+  // RFC 8985 section 7.2. A lone segment may wait for the peer's delayed acknowledgement.
+  const bool lone = soft.sent_first == soft.sent_last;
+  const Duration probe = 2 * soft.rtt.srtt + (lone ? Duration(40ms) : Duration(2ms));
+  if (now + probe < soft.retransmit_at) soft.probe_at = now + probe;
+}
+
+// RFC 8985 section 7.3: new data if there is some, otherwise the last segment again.
+void Engine::send_tail_loss_probe(Connection& c, Soft& soft, Instant now) {
+  soft.probe_at = kNever;
+  if (soft.sent_last == kNone || soft.recovery.active) return;
+  ++counters_.tail_loss_probes;
+  const Seq nxt = c.snd.nxt;
+  const uint32_t cwnd = soft.congestion.cwnd();
+  soft.congestion.set_cwnd(soft.in_flight + c.mss);
+  send_new(c, soft.leg, soft, now);
+  soft.congestion.set_cwnd(cwnd);
+  soft.tlp.was_retransmission = c.snd.nxt == nxt;
+  if (soft.tlp.was_retransmission) {
+    SentSegment& last = sent_[soft.sent_last];
+    if (last.sacked || last.lost) return;
+    const Pipe& tx = pipes_[c.tx];
+    const bool fin = tx.fin && last.end() == send_seq_of(c, tx.tail) + 1;
+    if (!send_data(c, soft, last.begin, last.length - (fin ? 1 : 0), fin, now)) return;
+    ++counters_.retransmitted;
+    last.retransmitted = true;
+    last.sent_at = now;
+  }
+  soft.tlp.outstanding = true;
+  soft.tlp.end_seq = c.snd.nxt;
+  soft.retransmit_at = now + soft.rtt.rto();
+}
+
+// RFC 6298 (5.4) to (5.7).
+void Engine::retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Instant now) {
+  ++counters_.timeouts;
+  const bool opening = c.state == State::syn_sent || c.state == State::syn_received;
+  const uint8_t retries = opening ? settings_.syn_retries : settings_.data_retries;
+  if (soft.retransmissions++ >= retries) {
+    if (!opening) send_reset(c.key, c.snd.nxt, c.rcv.committed, wire::kRst | wire::kAck);
+    return close(leg, CloseReason::timed_out, now);
+  }
+  if (soft.sent_first != kNone && sent_[soft.sent_first].sacked) {
+    // The peer has dropped what it had SACKed (RFC 2018 section 8): forget its promises.
+    for (uint32_t at = soft.sent_first; at != kNone; at = sent_[at].next) {
+      if (sent_[at].sacked) soft.in_flight += sent_[at].length;
+      sent_[at].sacked = false;
+    }
+    soft.sacked_bytes = 0;
+  }
+  const auto flight = static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una));
+  for (uint32_t at = soft.sent_first; at != kNone; at = sent_[at].next) mark_lost(soft, sent_[at]);
+  if (!opening) {
+    if (soft.retransmissions == 1) soft.congestion.on_timeout(flight, now);
+    soft.congestion.set_cwnd(c.mss);
+    soft.recovery = {.active = true,
+                     .after_timeout = true,
+                     .point = c.snd.nxt,
+                     .flight_size = flight,
+                     .delivered = 0,
+                     .out = 0};
+  }
+  soft.tlp.outstanding = false;
+  soft.duplicate_acks = 0;
+  if (soft.rtt.backoff < 10) ++soft.rtt.backoff;
+  soft.retransmit_at = now + soft.rtt.rto();
+  soft.probe_at = soft.reorder_at = kNever;
+  want_output(leg);
+}
+
+}  // namespace understudy::tcp

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "common/instant.h"
+#include "common/sequence.h"
+#include "dataplane/tcp/congestion.h"
+#include "dataplane/tcp/pipe.h"
+#include "dataplane/tcp/rtt.h"
+
+namespace understudy::tcp {
+
+// What was sent in one segment and is not yet cumulatively acknowledged. RACK (RFC 8985) works on these.
+struct SentSegment {
+  Seq begin;
+  uint32_t length = 0;  // sequence numbers: bytes, plus one for SYN or FIN
+  Instant sent_at{};
+  uint32_t next = kNone;
+  uint32_t previous = kNone;
+  bool sacked : 1 = false;
+  bool lost : 1 = false;           // deemed lost and not sent again yet
+  bool retransmitted : 1 = false;  // at least once
+  Seq end() const { return begin + length; }
+};
+
+// The soft state of one active leg: what may be forgotten, because the connection finds it again (DESIGN
+// section 4).
+struct Soft {
+  uint32_t leg = kNone;
+
+  // Loss recovery.
+  RttEstimator rtt;
+  Congestion congestion;
+  uint32_t sent_first = kNone;  // SentSegments in sequence order
+  uint32_t sent_last = kNone;
+  uint32_t in_flight = 0;  // bytes neither sacked nor lost
+  uint32_t sacked_bytes = 0;
+  uint32_t lost_segments = 0;  // marked lost, waiting for retransmission
+  Seq highest_sacked;          // end of the highest SACKed range; valid while sacked_bytes > 0
+  struct Rack {                // RFC 8985 section 5.2
+    Instant xmit_ts{};
+    Seq end_seq;
+    Duration rtt{0};
+    bool reordering_seen = false;
+  } rack;
+  struct Recovery {  // RFC 6937
+    bool active = false;
+    bool after_timeout = false;
+    Seq point;  // recovery ends when this is acknowledged
+    uint32_t flight_size = 0;
+    uint32_t delivered = 0;
+    uint32_t out = 0;
+  } recovery;
+  struct TailLossProbe {  // RFC 8985 section 7
+    bool outstanding = false;
+    bool was_retransmission = false;
+    Seq end_seq;
+  } tlp;
+  uint32_t duplicate_acks = 0;  // for peers without SACK
+  ReadCursor cursor;            // where new data was last read
+
+  // Receiver.
+  uint32_t reassembly_first = kNone;  // out-of-order chunks, ordered by offset, not overlapping
+  uint32_t reassembly_count = 0;
+  uint64_t last_out_of_order =
+      0;  // offset of the newest out-of-order arrival: its block is reported first (RFC 2018)
+  bool fin_out_of_order = false;  // a FIN waits behind a hole, at fin_offset
+  uint64_t fin_offset = 0;
+  uint32_t duplicate_acks_owed = 0;
+  Seq duplicate_ack_at;  // rcv.nxt when the newest of them became due: it must be committed first
+  uint32_t segments_since_ack = 0;
+  bool ack_soon = false;  // in-order data arrived: delayed-ACK rules apply
+  bool ack_now = false;   // ... and they say now
+  bool window_probe_due = false;
+  bool challenge_ack = false;  // RFC 5961: an ACK without new information
+
+  // Deadlines; the wheel holds the earliest.
+  Instant retransmit_at = kNever;  // RTO
+  Instant probe_at = kNever;       // TLP
+  Instant reorder_at = kNever;     // RACK reordering timer
+  Instant persist_at = kNever;     // zero-window probe
+  Instant delayed_ack_at = kNever;
+  uint8_t persist_backoff = 0;
+  uint8_t retransmissions = 0;  // of the oldest segment, in a row
+  Instant last_sent_at{};       // for the restart after idle
+};
+
+}  // namespace understudy::tcp

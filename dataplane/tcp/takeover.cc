@@ -1,0 +1,97 @@
+// A mirrored leg finds its voice. Takeover touches no leg: it flips the group, and each leg wakes when a
+// segment or the resume sweep reaches it, so promotion takes the same time with ten legs and with a million.
+#include <algorithm>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+
+void Engine::take_over(GroupIndex index, Epoch epoch, Instant now, Duration reset_hold) {
+  Group& group = groups_[index];
+  group.epoch = epoch;
+  group.reset_hold_until = now + reset_hold;
+  group.voice = true;
+  sweep_ = {.active = true, .next = 0, .pass = 0};
+}
+
+void Engine::give_up(GroupIndex index) {
+  groups_[index].voice = false;
+}
+
+void Engine::discard_legs(GroupIndex index) {
+  for (uint32_t leg = 0; leg < legs_.capacity(); ++leg)
+    if (legs_.is_live(leg) && legs_[leg].group == index) free_leg(leg);
+}
+
+void Engine::resume(Connection& c, uint32_t leg, Instant now) {
+  c.resumed = true;
+  c.mirrored = false;
+  c.active_ms = engine_ms(now);
+  ++counters_.resumed;
+  Soft* soft = soft_for(c, leg, now);
+  if (soft == nullptr || sent_.taken() == sent_.capacity()) {
+    c.resumed = false;  // no soft state left: the sweep or a later segment tries again
+    return;
+  }
+  if (c.state == State::syn_sent) {
+    c.snd.nxt = c.snd.iss;
+    want_output(leg);
+    return;
+  }
+  // What the record said is what the former owner may have promised: right edges are rounded up to the unit.
+  c.rcv.committed = c.rcv.acked = c.rcv.nxt;
+  c.rcv.committed_edge = c.rcv.edge;
+  c.rcv.edge_sent = c.rcv.edge + (window_unit(c) - 1);
+  c.snd.wl1 = c.rcv.nxt - 1;
+  c.snd.wl2 = c.snd.una;
+  if (c.tx != kNone) {
+    Pipe& tx = pipes_[c.tx];
+    if (tx.sendable != UINT64_MAX) tx.sendable = tx.tail;
+    // In flight as far as the record says and the bytes are here; everything in it is sent again.
+    const Seq held_end =
+        send_seq_of(c, std::max(tx.head, tx.tail)) + (tx.fin && we_have_closed(c.state) ? 1 : 0);
+    if (c.snd.una != c.snd.iss) {
+      c.snd.nxt = later_of(c.snd.una, earlier_of(c.snd.nxt, held_end));
+      const auto in_flight = static_cast<uint32_t>(c.snd.nxt - c.snd.una);
+      if (in_flight > 0) {
+        record_sent(*soft, c.snd.una, in_flight, now);
+        mark_lost(*soft, sent_[soft->sent_first]);
+      }
+    }
+  }
+  if (c.state == State::syn_received) c.snd.nxt = c.snd.iss + 1;
+  if (c.state == State::time_wait) enter_time_wait(c, leg, now);
+  // Acknowledge what is committed: a sender moves on without waiting for its timer.
+  soft->challenge_ack = is_synchronised(c.state);
+  want_output(leg);
+  want_log(leg);
+  if (is_synchronised(c.state) && !c.opened) {
+    c.opened = true;
+    if (const Service* service = find_service(c.service)) service->application->on_open(*this, leg, now);
+  }
+}
+
+// Legs with unacknowledged data first, then those that moved lately; idle ones sleep until a segment comes.
+bool Engine::sweep(Instant now, uint32_t legs) {
+  constexpr uint32_t kLatelyMs = 5000;
+  while (sweep_.active && legs > 0) {
+    if (sweep_.next == legs_.capacity()) {
+      sweep_.next = 0;
+      if (++sweep_.pass == 2) sweep_.active = false;
+      continue;
+    }
+    const uint32_t leg = sweep_.next++;
+    if (!legs_.is_live(leg)) continue;
+    Connection& c = legs_[leg];
+    if (c.resumed || !groups_[c.group].voice) continue;
+    const bool owes_data = !is_synchronised(c.state) || our_fin_unacknowledged(c.state) ||
+                           (c.tx != kNone && (pipes_[c.tx].held() > 0 || pipes_[c.tx].fin));
+    const bool moved_lately = engine_ms(now) - c.active_ms < kLatelyMs;
+    if (!owes_data && !(sweep_.pass == 1 && moved_lately)) continue;
+    resume(c, leg, now);
+    --legs;
+  }
+  return sweep_.active;
+}
+
+}  // namespace understudy::tcp

@@ -1,0 +1,95 @@
+// Deadlines of a leg: the wheel holds the earliest, and firing looks which are due.
+#include <algorithm>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+namespace {
+constexpr uint32_t kTimersPerRun = 4096;
+}
+
+void Engine::arm(Connection& c, Soft& soft) {
+  const Instant earliest =
+      std::min({soft.retransmit_at, soft.probe_at, soft.reorder_at, soft.persist_at, soft.delayed_ack_at});
+  if (earliest == kNever)
+    return;  // an armed entry fires in vain once; cheaper than to cancel and arm per segment
+  if (!wheel_.is_armed(c.soft) || wheel_.deadline(c.soft) > earliest) wheel_.arm(c.soft, earliest);
+}
+
+void Engine::run_timers(Instant now) {
+  wheel_.advance(now, kTimersPerRun, [&](uint32_t entry) { on_timer(entry, now); });
+  while (time_wait_count_ > 0 && time_wait_[time_wait_head_].until <= now) {
+    const LegId id = time_wait_[time_wait_head_].leg;
+    time_wait_head_ = (time_wait_head_ + 1) % time_wait_.size();
+    --time_wait_count_;
+    if (legs_.is_live(id) && legs_[id.index].state == State::time_wait)
+      close(id.index, CloseReason::finished, now);
+  }
+}
+
+Instant Engine::next_deadline() const {
+  const Instant wheel = wheel_.next_deadline();
+  return time_wait_count_ == 0 ? wheel : std::min(wheel, time_wait_[time_wait_head_].until);
+}
+
+void Engine::on_timer(uint32_t soft_index, Instant now) {
+  Soft& soft = soft_[soft_index];
+  const uint32_t leg = soft.leg;
+  Connection& c = legs_[leg];
+  if (!groups_[c.group].voice) return;
+  const LegId id = legs_.id_of(leg);
+  if (soft.delayed_ack_at <= now) {
+    soft.delayed_ack_at = kNever;
+    soft.ack_now = true;
+    want_output(leg);
+  }
+  if (soft.reorder_at <= now) {
+    rack_detect_loss(c, soft, now);
+  }
+  if (soft.probe_at <= now) send_tail_loss_probe(c, soft, now);
+  if (soft.persist_at <= now) send_window_probe(c, soft, now);
+  if (soft.retransmit_at <= now) {
+    if (soft.sent_first == kNone)
+      soft.retransmit_at = kNever;  // a buffer shortage left nothing on record: output tries again
+    else
+      retransmission_timeout(c, leg, soft, now);
+    if (!legs_.is_live(id)) return;
+    want_output(leg);
+  }
+  arm(c, soft);
+}
+
+// RFC 9293 section 3.8.6.1: the window is closed, data waits, and nothing in flight would bring an answer.
+void Engine::await_window(Connection& c, Soft& soft, Instant now) {
+  if (soft.persist_at != kNever) return;
+  const Duration wait = std::min<Duration>(
+      soft.rtt.rto() * (int64_t{1} << std::min<int>(soft.persist_backoff, 8)), RttEstimator::kRtoMax);
+  soft.persist_at = now + wait;
+  arm(c, soft);
+}
+
+// A segment just below the window: every stack answers it with its current window.
+void Engine::send_window_probe(Connection& c, Soft& soft, Instant now) {
+  soft.persist_at = kNever;
+  if (soft.in_flight > 0) return;
+  send_empty(c, &soft, c.snd.una - 1, wire::kAck, now);
+  if (soft.persist_backoff < 8) ++soft.persist_backoff;
+  await_window(c, soft, now);
+}
+
+void Engine::enter_time_wait(Connection& c, uint32_t leg, Instant now) {
+  c.state = State::time_wait;
+  want_log(leg);
+  if (time_wait_count_ == time_wait_.size()) {
+    const LegId oldest = time_wait_[time_wait_head_].leg;
+    time_wait_head_ = (time_wait_head_ + 1) % time_wait_.size();
+    --time_wait_count_;
+    if (legs_.is_live(oldest) && oldest.index != leg && legs_[oldest.index].state == State::time_wait)
+      close(oldest.index, CloseReason::finished, now);
+  }
+  time_wait_[(time_wait_head_ + time_wait_count_) % time_wait_.size()] = {legs_.id_of(leg),
+                                                                          now + settings_.time_wait};
+  ++time_wait_count_;
+}
+
+}  // namespace understudy::tcp

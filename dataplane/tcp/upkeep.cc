@@ -1,0 +1,44 @@
+// Slow rounds over all slots: what needs no timer of its own.
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+namespace {
+
+// Soft state of a leg that has been quiet this long goes back to the slab; the leg starts anew with defaults,
+// as RFC 5681 section 4.1 asks after idleness anyway.
+constexpr uint32_t kQuietMs = 2000;
+
+bool is_quiet(const Soft& soft) {
+  return soft.sent_first == kNone && soft.reassembly_first == kNone && soft.duplicate_acks_owed == 0 &&
+         !soft.ack_soon && !soft.ack_now && !soft.fin_out_of_order && soft.persist_at == kNever;
+}
+
+}  // namespace
+
+void Engine::upkeep(Instant now, uint32_t slots) {
+  const uint32_t now_ms = engine_ms(now);
+  for (; slots > 0; --slots) {
+    upkeep_next_ = upkeep_next_ + 1 >= legs_.capacity() ? 0 : upkeep_next_ + 1;
+    const uint32_t leg = upkeep_next_;
+    if (!legs_.is_live(leg)) continue;
+    Connection& c = legs_[leg];
+    if (!groups_[c.group].voice) continue;
+    const uint32_t quiet_ms = now_ms - c.active_ms;
+    if (c.soft != kNone && quiet_ms > kQuietMs && !c.output_pending && is_quiet(soft_[c.soft]))
+      release_soft(c);
+    const Service* service = find_service(c.service);
+    // An application that found no buffer for its answer left its input where it was.
+    if (service != nullptr && c.rx != kNone && pipes_[c.rx].sink == kNone && pipes_[c.rx].held() > 0) {
+      service->application->on_data(*this, leg, now);
+      if (!legs_.is_live(leg)) continue;
+    }
+    if (service == nullptr || quiet_ms <= to_ms(service->idle_timeout)) continue;
+    // A proxied session is idle when both its legs are.
+    if (c.partner != kNone && now_ms - legs_[c.partner].active_ms <= to_ms(service->idle_timeout)) continue;
+    if (c.state == State::time_wait) continue;
+    send_reset(c.key, c.snd.nxt, c.rcv.committed, wire::kRst | wire::kAck);
+    close(leg, CloseReason::idle, now);
+  }
+}
+
+}  // namespace understudy::tcp

@@ -1,0 +1,271 @@
+// Whole transfers between engines in virtual time: every byte is checked against its generator.
+#include <gtest/gtest.h>
+
+#include "dataplane/service/proxy.h"
+#include "dataplane/service/stream_applications.h"
+#include "tests/support/mbuf_pool.h"
+#include "tests/support/virtual_network.h"
+
+namespace understudy {
+namespace {
+
+const IpAddress kClient = IpAddress::v4(0x0a0a0064);
+const IpAddress kServer = IpAddress::v4(0x0a0a000a);
+const IpAddress kSource = IpAddress::v4(0x0a140064);
+const IpAddress kBackend = IpAddress::v4(0x0a14000b);
+
+tcp::Service service_on(const IpAddress& address, uint16_t port, tcp::Application& application,
+                        uint16_t id = 1) {
+  return {.id = ServiceId(id),
+          .group = 0,
+          .addresses = {address},
+          .first_port = PortNumber(port),
+          .last_port = PortNumber(port),
+          .application = &application};
+}
+
+struct TwoHosts {
+  TwoHosts(uint64_t seed, StreamPeer& client_app, tcp::Application& server_app,
+           tcp::EngineSettings settings = {})
+      : network(seed),
+        client(network.add_host("client", settings)),
+        server(network.add_host("server", settings)) {
+    client.engine.add_group(GroupId(1), true);
+    client.engine.add_address(0, kClient);
+    client.engine.add_service(service_on(kClient, 1, client_app));
+    server.engine.add_group(GroupId(1), true);
+    server.engine.add_address(0, kServer);
+    server.engine.add_service(service_on(kServer, 80, server_app));
+    network.add_address(kClient, client);
+    network.add_address(kServer, server);
+    network.filter = [](const wire::TcpSegment&) { return true; };
+  }
+  void connect(StreamPeer& app, uint16_t to_port = 80) {
+    const FlowKey key{kClient, kServer, PortNumber(40000), PortNumber(to_port)};
+    const uint32_t leg =
+        client.engine.connect(0, key, client.engine.find_service(ServiceId(1)), network.now());
+    ASSERT_NE(leg, tcp::kNone);
+    ASSERT_TRUE(app.attach(client.engine, leg));
+  }
+  VirtualNetwork network;
+  VirtualNetwork::Host& client;
+  VirtualNetwork::Host& server;
+};
+
+// Both ends send at once and close when done.
+void transfer_both_ways(uint64_t seed, VirtualNetwork::Path path, uint64_t bytes, Duration limit) {
+  const unsigned before = test_mbufs_in_use();
+  {
+    StreamPeer client_app(1, bytes, 2);
+    StreamPeer server_app(2, bytes, 1);
+    TwoHosts hosts(seed, client_app, server_app);
+    hosts.network.path = path;
+    hosts.connect(client_app);
+    const bool done = hosts.network.run_until(
+        [&] {
+          client_app.pump(hosts.client.engine);
+          server_app.pump(hosts.server.engine);
+          return client_app.peer_finished && server_app.peer_finished;
+        },
+        limit);
+    EXPECT_TRUE(done) << "seed " << seed << ": " << client_app.received << " and " << server_app.received
+                      << " of " << bytes;
+    EXPECT_EQ(client_app.received, bytes);
+    EXPECT_EQ(server_app.received, bytes);
+    EXPECT_EQ(client_app.wrong + server_app.wrong, 0U) << "seed " << seed;
+    EXPECT_TRUE(hosts.network.run_until(
+        [&] { return hosts.client.engine.legs().size() == 0 && hosts.server.engine.legs().size() == 0; },
+        180s));
+    EXPECT_EQ(hosts.network.resets_seen(), 0U);
+  }
+  EXPECT_EQ(test_mbufs_in_use(), before) << "seed " << seed;
+}
+
+TEST(Transfer, BothWaysOverACleanNetwork) {
+  transfer_both_ways(1, {}, 3'000'000, 10s);
+}
+
+TEST(Transfer, TwoPercentLoss) {
+  for (uint64_t seed = 1; seed <= 10; ++seed)
+    transfer_both_ways(seed, {.delay = 500us, .loss_per_mille = 20}, 500'000, 60s);
+}
+
+TEST(Transfer, LossDuplicationAndReordering) {
+  for (uint64_t seed = 1; seed <= 20; ++seed)
+    transfer_both_ways(
+        seed, {.delay = 1ms, .loss_per_mille = 30, .duplicate_per_mille = 30, .reorder_per_mille = 100},
+        200'000, 120s);
+}
+
+TEST(Transfer, SpeedUnderTwoPercentLossIsBoundByRecoveryNotByTimeouts) {
+  StreamPeer client_app(1, 10'000'000, 2);
+  StreamPeer server_app(2, 0, 1);
+  TwoHosts hosts(7, client_app, server_app);
+  hosts.network.path = {.delay = 200us, .loss_per_mille = 20};
+  hosts.connect(client_app);
+  const Instant start = hosts.network.now();
+  ASSERT_TRUE(hosts.network.run_until(
+      [&] {
+        client_app.pump(hosts.client.engine);
+        return server_app.peer_finished;
+      },
+      60s));
+  // 1.2 * MSS / (RTT * sqrt(p)) is about 30 MB/s here (Mathis et al. 1997); a sender that lives on timeouts
+  // gets 1.
+  EXPECT_LT(hosts.network.now() - start, 3s);
+  EXPECT_LT(hosts.client.engine.counters().timeouts, 10U);
+}
+
+TEST(Transfer, AClosedWindowIsProbedAndOpensAgain) {
+  StreamPeer client_app(1, 2'000'000, 2);
+  StreamPeer server_app(2, 0, 1);
+  TwoHosts hosts(3, client_app, server_app);
+  server_app.reading = false;
+  hosts.connect(client_app);
+  hosts.network.run_until(
+      [&] {
+        client_app.pump(hosts.client.engine);
+        return false;
+      },
+      5s);
+  EXPECT_EQ(server_app.received, 0U);
+  server_app.reading = true;
+  server_app.on_data(hosts.server.engine, server_app.leg.index, hosts.network.now());
+  ASSERT_TRUE(hosts.network.run_until(
+      [&] {
+        client_app.pump(hosts.client.engine);
+        return server_app.peer_finished;
+      },
+      10s));
+  EXPECT_EQ(server_app.received, 2'000'000U);
+  EXPECT_EQ(server_app.wrong, 0U);
+}
+
+TEST(Transfer, AWindowUpdateThatIsLostIsFoundByTheProbe) {
+  StreamPeer client_app(1, 2'000'000, 2);
+  StreamPeer server_app(2, 0, 1);
+  TwoHosts hosts(3, client_app, server_app);
+  server_app.reading = false;
+  hosts.connect(client_app);
+  hosts.network.run_until(
+      [&] {
+        client_app.pump(hosts.client.engine);
+        return false;
+      },
+      1s);
+  hosts.network.path.loss_per_mille = 1000;
+  server_app.reading = true;
+  server_app.on_data(hosts.server.engine, server_app.leg.index, hosts.network.now());
+  hosts.network.run_for(5ms);
+  hosts.network.path.loss_per_mille = 0;
+  ASSERT_TRUE(hosts.network.run_until(
+      [&] {
+        client_app.pump(hosts.client.engine);
+        return server_app.peer_finished;
+      },
+      60s));
+  EXPECT_EQ(server_app.received, 2'000'000U);
+}
+
+TEST(Transfer, HalfCloseKeepsTheOtherDirectionOpen) {
+  StreamPeer client_app(1, 10, 2);
+  StreamPeer server_app(2, 1'000'000, 1);
+  TwoHosts hosts(3, client_app, server_app);
+  hosts.connect(client_app);
+  ASSERT_TRUE(hosts.network.run_until([&] { return server_app.peer_finished; }, 5s));
+  ASSERT_TRUE(hosts.network.run_until(
+      [&] {
+        server_app.pump(hosts.server.engine);
+        return client_app.peer_finished;
+      },
+      10s));
+  EXPECT_EQ(client_app.received, 1'000'000U);
+  EXPECT_EQ(client_app.wrong, 0U);
+}
+
+TEST(Transfer, AClosedPortRefuses) {
+  StreamPeer client_app(1, 10, 2);
+  StreamPeer server_app(2, 10, 1);
+  TwoHosts hosts(3, client_app, server_app);
+  hosts.connect(client_app, 81);
+  ASSERT_TRUE(hosts.network.run_until([&] { return client_app.closed == 1; }, 5s));
+  EXPECT_EQ(client_app.reason, tcp::CloseReason::refused);
+  EXPECT_EQ(hosts.client.engine.legs().size(), 0U);
+}
+
+TEST(Transfer, NobodyThereTimesOut) {
+  StreamPeer client_app(1, 10, 2);
+  StreamPeer server_app(2, 10, 1);
+  TwoHosts hosts(3, client_app, server_app);
+  hosts.server.alive = false;
+  hosts.connect(client_app);
+  ASSERT_TRUE(hosts.network.run_until([&] { return client_app.closed == 1; }, 200s));
+  EXPECT_EQ(client_app.reason, tcp::CloseReason::timed_out);
+}
+
+TEST(Transfer, EchoReturnsEveryByte) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    StreamPeer client_app(1, 300'000, 1);
+    service::Echo echo;
+    TwoHosts hosts(seed, client_app, echo);
+    hosts.network.path = {
+        .delay = 300us, .loss_per_mille = 20, .duplicate_per_mille = 20, .reorder_per_mille = 50};
+    hosts.connect(client_app);
+    ASSERT_TRUE(hosts.network.run_until(
+        [&] {
+          client_app.pump(hosts.client.engine);
+          return client_app.peer_finished;
+        },
+        60s))
+        << seed;
+    EXPECT_EQ(client_app.received, 300'000U);
+    EXPECT_EQ(client_app.wrong, 0U);
+  }
+}
+
+// Client, load balancer and backend: both streams through one proxied session.
+TEST(Transfer, ThroughTheProxyUnderLoss) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    StreamPeer client_app(1, 400'000, 2);
+    StreamPeer backend_app(2, 400'000, 1);
+    VirtualNetwork network(seed);
+    auto& client = network.add_host("client");
+    auto& balancer = network.add_host("balancer");
+    auto& backend = network.add_host("backend");
+    client.engine.add_group(GroupId(1), true);
+    client.engine.add_service(service_on(kClient, 1, client_app));
+    backend.engine.add_group(GroupId(1), true);
+    backend.engine.add_address(0, kBackend);
+    backend.engine.add_service(service_on(kBackend, 80, backend_app));
+    service::BackendPool pool({{.address = kBackend, .port = PortNumber(80), .weight = 1, .up = true}});
+    service::SourcePool sources({kSource}, 99);
+    service::Proxy proxy(pool, sources);
+    balancer.engine.add_group(GroupId(1), true);
+    balancer.engine.add_address(0, kServer);
+    balancer.engine.add_address(0, kSource);
+    balancer.engine.add_service(service_on(kServer, 80, proxy));
+    for (const auto& [address, host] :
+         {std::pair{kClient, &client}, {kServer, &balancer}, {kSource, &balancer}, {kBackend, &backend}})
+      network.add_address(address, *host);
+    network.path = {.delay = 300us, .loss_per_mille = 20, .duplicate_per_mille = 10, .reorder_per_mille = 20};
+    network.filter = [](const wire::TcpSegment&) { return true; };
+    const uint32_t leg = client.engine.connect(0, {kClient, kServer, PortNumber(40000), PortNumber(80)},
+                                               client.engine.find_service(ServiceId(1)), network.now());
+    ASSERT_TRUE(client_app.attach(client.engine, leg));
+    ASSERT_TRUE(network.run_until(
+        [&] {
+          client_app.pump(client.engine);
+          backend_app.pump(backend.engine);
+          return client_app.peer_finished && backend_app.peer_finished;
+        },
+        60s))
+        << "seed " << seed << " " << client_app.received << " " << backend_app.received;
+    EXPECT_EQ(client_app.received + backend_app.received, 800'000U);
+    EXPECT_EQ(client_app.wrong + backend_app.wrong, 0U);
+    EXPECT_EQ(network.resets_seen(), 0U);
+    EXPECT_TRUE(network.run_until([&] { return balancer.engine.legs().size() == 0; }, 180s));
+  }
+}
+
+}  // namespace
+}  // namespace understudy

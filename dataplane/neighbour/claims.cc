@@ -1,0 +1,94 @@
+#include "dataplane/neighbour/claims.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "common/check.h"
+#include "dataplane/neighbour/address_hash.h"
+
+namespace understudy::neighbour {
+
+Claims::Claims(std::vector<MacAddress> port_macs)
+    : port_macs_(std::move(port_macs)), slots_(16, 0), group_macs_(port_macs_.size()) {}
+
+void Claims::add_own(uint16_t port, const IpAddress& address) {
+  invariant(port < ports(), "claims: an address on a port that does not exist");
+  add({port, address, port_macs_[port], std::nullopt, true});
+}
+
+void Claims::add_group_address(GroupId group, uint16_t port, const IpAddress& address,
+                               const MacAddress& mac) {
+  invariant(port < ports(), "claims: an address on a port that does not exist");
+  add({port, address, mac, group, false});
+}
+
+// The table stays at most a quarter full, so a search that finds nothing ends after a step or two.
+void Claims::add(const Claim& claim) {
+  invariant(claims_.size() < UINT16_MAX / 4, "claims: more addresses than the table can number");
+  claims_.push_back(claim);
+  slots_.assign(std::max<size_t>(16, std::bit_ceil(4 * claims_.size())), 0);
+  for (size_t i = 0; i < claims_.size(); ++i) {
+    size_t slot = address_hash(claims_[i].address) & (slots_.size() - 1);
+    while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
+    slots_[slot] = static_cast<uint16_t>(i + 1);
+  }
+}
+
+void Claims::set_active(GroupId group, bool active) {
+  for (Claim& claim : claims_)
+    if (claim.group == group) claim.active = active;
+  collect_macs();
+}
+
+void Claims::collect_macs() {
+  for (auto& macs : group_macs_) macs.clear();
+  for (const Claim& claim : claims_) {
+    auto& macs = group_macs_[claim.port];
+    if (claim.group && claim.active && std::find(macs.begin(), macs.end(), claim.mac) == macs.end())
+      macs.push_back(claim.mac);
+  }
+}
+
+bool Claims::is_ours(const IpAddress& address) const {
+  size_t slot = address_hash(address) & (slots_.size() - 1);
+  for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
+    const Claim& claim = claims_[slots_[slot] - 1U];
+    if (claim.active && claim.address == address) return true;
+  }
+  return false;
+}
+
+const Claim* Claims::find(uint16_t port, const IpAddress& address) const {
+  size_t slot = address_hash(address) & (slots_.size() - 1);
+  for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
+    const Claim& claim = claims_[slots_[slot] - 1U];
+    if (claim.active && claim.port == port && claim.address == address) return &claim;
+  }
+  return nullptr;
+}
+
+bool Claims::accepts_mac(uint16_t port, const MacAddress& destination) const {
+  if (destination == port_macs_[port]) return true;
+  if (destination.is_multicast())
+    return destination == MacAddress::broadcast() || destination == wire::kClusterMulticast;
+  const auto& macs = group_macs_[port];
+  return std::find(macs.begin(), macs.end(), destination) != macs.end();
+}
+
+std::optional<ArpFrame> Claims::answer(uint16_t port, const wire::ArpPacket& request) const {
+  if (request.operation != wire::ArpPacket::Operation::request || request.sender_ip == request.target_ip)
+    return std::nullopt;
+  const Claim* claim = find(port, request.target_ip);
+  if (claim == nullptr) return std::nullopt;
+  wire::ArpPacket reply;
+  reply.operation = wire::ArpPacket::Operation::reply;
+  reply.sender_mac = claim->mac;
+  reply.sender_ip = claim->address;
+  reply.target_mac = request.sender_mac;
+  reply.target_ip = request.sender_ip;
+  ArpFrame frame;
+  wire::build_arp_frame(frame, request.sender_mac, port_macs_[port], reply);
+  return frame;
+}
+
+}  // namespace understudy::neighbour

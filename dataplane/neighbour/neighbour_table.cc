@@ -14,9 +14,10 @@ NeighbourTable::NeighbourTable(const NeighbourLimits& limits, NeighbourEvents& e
       buckets_(std::bit_ceil(std::max(2 * limits.entries, 2U)), kNone) {}
 
 NeighbourTable::~NeighbourTable() {
-  for (uint32_t i = 0; i < entries_.capacity(); ++i)
+  for (uint32_t i = 0; i < entries_.capacity(); ++i) {
     if (entries_.is_taken(i))
       for (uint8_t frame = 0; frame < entries_[i].queued; ++frame) rte_pktmbuf_free(entries_[i].queue[frame]);
+  }
 }
 
 NeighbourState NeighbourTable::state_in(Stage stage) {

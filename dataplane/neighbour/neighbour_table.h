@@ -75,9 +75,10 @@ class NeighbourTable {
   // `visit(ip, mac)` for each entry of the port whose MAC is known.
   template <class Visit>
   void for_each_known(uint16_t port, Visit visit) const {
-    for (uint32_t i = 0; i < entries_.capacity(); ++i)
+    for (uint32_t i = 0; i < entries_.capacity(); ++i) {
       if (entries_.is_taken(i) && entries_[i].port == port && !is_incomplete(entries_[i].stage))
         visit(entries_[i].ip, entries_[i].mac);
+    }
   }
 
  private:

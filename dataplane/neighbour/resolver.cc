@@ -11,6 +11,7 @@ using Operation = wire::ArpPacket::Operation;
 
 std::vector<MacAddress> macs_of(const std::vector<ResolverPort>& ports) {
   std::vector<MacAddress> macs;
+  macs.reserve(ports.size());
   for (const ResolverPort& port : ports) macs.push_back(port.mac);
   return macs;
 }
@@ -32,11 +33,12 @@ Resolver::Resolver(const ResolverSettings& settings, rte_mempool* pool, Egress& 
       claims_(macs_of(settings.ports)),
       neighbours_(settings.limits, *this) {
   witnesses_.reserve(kWitnessesMax);
-  for (uint16_t port = 0; port < ports_.size(); ++port)
+  for (uint16_t port = 0; port < claims_.ports(); ++port) {
     for (const Prefix& address : ports_[port].addresses) {
       routes_.add_connected(port, address);
       claims_.add_own(port, address.address);
     }
+  }
 }
 
 Status Resolver::add_route(const Prefix& destination, const IpAddress& gateway) {
@@ -84,10 +86,11 @@ void Resolver::receive_arp(uint16_t port, const wire::ArpPacket& packet, const M
   if (!packet.sender_ip.is_unspecified() && routes_.is_on_link(port, packet.sender_ip)) {
     const bool is_answer = packet.operation == Operation::reply && to_us;
     Heard how = Heard::in_passing;
-    if (is_answer)
+    if (is_answer) {
       how = Heard::answer;
-    else if (to_us)
+    } else if (to_us) {
       how = Heard::request_to_us;
+    }
     neighbours_.heard(port, packet.sender_ip, packet.sender_mac, how, now);
     if (is_answer) note_answer(packet.sender_ip, now);
   }

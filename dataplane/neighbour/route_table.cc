@@ -36,18 +36,22 @@ void RouteTable::add_connected(uint16_t port, const Prefix& prefix) {
 }
 
 Status RouteTable::add_route(const Prefix& destination, const IpAddress& gateway) {
-  if (destination.address.is_v4() != gateway.is_v4())
+  if (destination.address.is_v4() != gateway.is_v4()) {
     return Error{fmt::format("route to {}: gateway {} is of the other address family",
                              destination.to_string(), gateway.to_string())};
+  }
   const auto port = connected_port(gateway);
-  if (!port)
+  if (!port) {
     return Error{fmt::format("route to {}: gateway {} lies in no network of this node's ports",
                              destination.to_string(), gateway.to_string())};
-  for (const Route& route : routes_)
+  }
+  for (const Route& route : routes_) {
     if (route.gateway && route.prefix.length == destination.length &&
-        route.prefix.contains(destination.address))
+        route.prefix.contains(destination.address)) {
       return Error{fmt::format("route to {}: there is one already, through {}", destination.to_string(),
                                route.gateway->to_string())};
+    }
+  }
   insert(destination, *port, gateway);
   return {};
 }

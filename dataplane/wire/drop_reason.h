@@ -62,7 +62,7 @@ enum class DropReason : uint8_t {
 };
 
 constexpr size_t kDropReasons = 0
-#define X(name, text) +1
+#define X(name, text) +1  // NOLINT(bugprone-macro-parentheses): a term of a sum
     UNDERSTUDY_DROP_REASONS(X)
 #undef X
     ;

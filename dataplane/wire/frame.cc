@@ -75,9 +75,10 @@ ParsedFrame parse_tcp(Bytes packet, const Ipv4Header& ip, size_t packet_offset) 
 ParsedFrame parse_icmp(Bytes packet, const Ipv4Header& ip, size_t packet_offset) {
   const Bytes message = packet.subspan(header_length(ip));
   if (message.size() < sizeof(IcmpEcho)) return DropReason::icmp_malformed;
-  if (message[0] != kIcmpEchoRequest)
+  if (message[0] != kIcmpEchoRequest) {
     return checksum_finish(checksum_add(0, message)) == 0 ? DropReason::icmp_ignored
                                                           : DropReason::icmp_malformed;
+  }
   if (!is_icmp_echo_request(message)) return DropReason::icmp_malformed;
   IcmpEchoRequest echo;
   echo.source = IpAddress::v4(ip.source.get());

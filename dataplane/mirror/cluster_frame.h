@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <variant>
 
 #include "common/byte_order.h"
 #include "common/strong.h"
+#include "dataplane/wire/drop_reason.h"
 
 namespace understudy::mirror {
 
@@ -32,5 +35,25 @@ static_assert(sizeof(ClusterFrameHeader) == 22);
 
 constexpr uint16_t kClusterMagic = 0x5573;
 constexpr uint8_t kClusterVersion = 1;
+
+// A header that was checked, in host order, and the bytes that belong to it (without padding).
+struct ClusterFrameView {
+  ClusterFrameKind kind = ClusterFrameKind::heartbeat;
+  NodeId from;
+  uint8_t from_worker = 0;
+  uint8_t to_worker = 0;
+  BootId boot;
+  std::span<const uint8_t> payload;
+};
+
+// Checks the bytes that follow the Ethernet header; any bytes are safe. cluster_malformed: too short, wrong
+// magic, node 0, or a length beyond the frame. cluster_version: another version, or a kind that only a newer
+// node knows. cluster_stranger: another cluster. Whether `from` is a configured node is for the caller to
+// say.
+std::variant<DropReason, ClusterFrameView> parse_cluster_header(std::span<const uint8_t> bytes,
+                                                                uint32_t cluster);
+
+// The header for a payload of `view.payload.size()` bytes, at most 65535.
+ClusterFrameHeader make_cluster_header(const ClusterFrameView& view, uint32_t cluster);
 
 }  // namespace understudy::mirror

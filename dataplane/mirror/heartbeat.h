@@ -51,8 +51,11 @@ struct Heartbeat {
 
 constexpr size_t kHeartbeatGroupsMax = 16;
 
-// Bytes after the cluster frame header. Written in a version-tolerant form: a reader skips what follows the
-// fields it knows. Nothing when malformed.
+// Bytes after the cluster frame header. Written in a version-tolerant form: the fixed fields and each group
+// entry carry their length, so a reader skips fields that it does not know, entries whose role it does not
+// know, entries beyond kHeartbeatGroupsMax, and whatever follows. Nothing when malformed: truncated, shorter
+// than the fields of this version, node 0, or a worker outside 0..workers-1. At most kHeartbeatGroupsMax
+// groups may be encoded.
 std::vector<uint8_t> encode(const Heartbeat& beat);
 std::optional<Heartbeat> decode_heartbeat(std::span<const uint8_t> bytes);
 

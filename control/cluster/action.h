@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/log.h"
+#include "common/strong.h"
+
+namespace understudy::cluster {
+
+// What the cluster logic wants done; the wiring does it, in this order.
+
+// Workers: take the group's role as owner under this epoch, program the MAC, announce. Then on_promoted().
+struct Promote {
+  GroupId group;
+  Epoch epoch;
+};
+// Workers: stop owning; connections of the group stay as a stale mirror, silently. `epoch` is the highest
+// seen.
+struct Demote {
+  GroupId group;
+  Epoch epoch;
+};
+// Workers: transmit nothing for the group, keep everything.
+struct Mute {
+  GroupId group;
+};
+// Workers: speak again, under the epoch of the last Promote.
+struct Unmute {
+  GroupId group;
+};
+// Ask the gateways and backends for an answer now (ARP or a ping that they must answer); on_witness_answer().
+struct ProbeWitnesses {
+  GroupId group;
+};
+// Broadcast these payloads as ownership frames on every link.
+struct SendOwnership {
+  std::vector<std::vector<uint8_t>> payloads;
+};
+// Broadcast a solicit frame (no payload) on every link.
+struct SendSolicit {};
+// For the operator: log, and count.
+struct Event {
+  LogLevel level = LogLevel::notice;
+  std::string sentence;
+};
+// This process must not go on: log the sentence and exit.
+struct Stop {
+  std::string sentence;
+};
+
+using Action =
+    std::variant<Promote, Demote, Mute, Unmute, ProbeWitnesses, SendOwnership, SendSolicit, Event, Stop>;
+using Actions = std::vector<Action>;
+
+}  // namespace understudy::cluster

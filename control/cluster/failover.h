@@ -1,0 +1,255 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/instant.h"
+#include "common/log.h"
+#include "common/random.h"
+#include "common/strong.h"
+#include "control/cluster/action.h"
+#include "control/cluster/fault_detector.h"
+#include "control/cluster/ownership.h"
+#include "dataplane/mirror/heartbeat.h"
+
+namespace understudy::cluster {
+
+// Where a node stands with a group. Arbiter `none`: asking other members (requesting, grants) is not here.
+enum class GroupState : uint8_t {
+  learning,         // just started, or just back from a pause: listens, claims nothing
+  standby_syncing,  // follows an owner; the legs mirrored so far may be resumed
+  standby_synced,   // follows an owner; holds everything
+  standby_stale,    // follows an owner; its legs must not be resumed
+  suspecting,       // wants the group: waits for its turn and for a witness
+  claiming,         // has claimed; its workers are taking over
+  owner_unprotected,
+  owner_syncing,
+  owner_protected,
+  yielding,    // owner that gives the group up, already silent
+  fenced,      // owner that silenced itself and listens whether it was replaced
+  maintenance  // takes nothing until told to serve
+};
+constexpr size_t kGroupStates = 12;
+
+enum class FailoverEvent : uint8_t {
+  deadline,         // the machine's own deadline has come
+  owner_heard,      // another node says that it owns, and is not suspect
+  owner_suspected,  // the followed owner is suspect
+  owner_released,   // the followed owner gives the group up
+  witness_answered,
+  promoted,   // workers did what Promote asks
+  stalled,    // this node's workers were away for too long
+  readiness,  // news of the mirror
+  yield,      // operator: hand the group to the standby, and stand by
+  retire,     // operator or SIGTERM: hand over what is owned, take nothing more
+  serve       // operator: end of maintenance
+};
+constexpr size_t kFailoverEvents = 11;
+
+std::string_view name_of(GroupState state);  // "standby(synced)"
+std::string_view name_of(FailoverEvent event);
+constexpr bool is_owner(GroupState state) {
+  return state >= GroupState::owner_unprotected && state <= GroupState::owner_protected;
+}
+constexpr bool is_standby(GroupState state) {
+  return state >= GroupState::standby_syncing && state <= GroupState::standby_stale;
+}
+
+struct FailoverSettings {
+  NodeId self;
+  GroupId group;
+  std::string name;                // of the group, for sentences
+  std::vector<NodeId> successors;  // most preferred first
+  bool may_take_over = true;       // false: fail-over policy none; only the first successor claims, at boot
+  bool has_witnesses = true;       // false: none is configured, so none can be asked
+  Duration dead_after = 100ms;
+  Duration learn_for = 250ms;        // at least 2 × dead_after
+  Duration rank_delay = 30ms;        // per better-placed candidate, in a takeover
+  Duration boot_rank_delay = 500ms;  // the same when nobody ever owned
+  Duration jitter_max = 10ms;
+  Duration probe_interval = 20ms;
+  Duration cold_after = 3s;      // without a better candidate for so long, stale legs do not matter
+  Duration lone_after = 3s;      // at boot: without any answer on any network for so long, claim anyhow
+  Duration yield_patience = 1s;  // nobody took what was offered
+};
+
+// The first claim ever is counter 2; counter 1 is what a node takes that saw no other node and got no
+// answer from anywhere: it may be alone in the dark, and yields to everybody else when light returns.
+constexpr uint32_t kLoneCounter = 1;
+
+struct HeardOwner {
+  NodeId node;
+  BootId boot;
+  Epoch epoch;
+  std::string name;  // of the node
+};
+
+struct MirrorReport {
+  Readiness readiness = Readiness::none;
+  uint32_t legs = 0;              // owned or mirrored here
+  uint32_t legs_unprotected = 0;  // as owner: not held by the standby
+};
+
+// What comes with an event. Each event reads only its own fields.
+struct FailoverInput {
+  FailoverEvent event = FailoverEvent::deadline;
+  Instant now;
+  HeardOwner owner;         // owner_heard
+  std::string why;          // owner_suspected, owner_released, stalled: evidence
+  Instant last_heard;       // owner_suspected, owner_released: of the owner, wall clock
+  uint32_t owner_legs = 0;  // owner_suspected, owner_released: as it said last
+  uint32_t owner_unprotected = 0;
+  MirrorReport report;  // readiness
+};
+
+// What the machine may look at besides events; kept up to date by the controller.
+struct Surroundings {
+  Epoch highest_epoch;         // seen anywhere, from anybody
+  bool better_holder = false;  // a live node holds this group's connections, fresher than ours
+};
+
+struct Transition {
+  Instant when;
+  GroupState from, to;
+  std::string why;
+};
+
+// The last takeover, as evidence. first_packet is filled in by the worker's report.
+struct Takeover {
+  NodeId from;  // nobody at a first claim
+  Epoch epoch;
+  std::string why;
+  Instant last_heartbeat;  // of the old owner; equal to `suspected` when there was none
+  Instant suspected;
+  std::optional<Instant> witnessed;
+  Instant decided;  // Promote was issued
+  std::optional<Instant> announced;
+  std::optional<Instant> first_packet;
+  bool cold = false;  // without the old connections
+  uint32_t legs_lost = 0;
+};
+
+using LogSink = std::function<void(LogLevel, std::string_view sentence)>;
+
+// The failover machine of one group. Single-threaded, virtual time; actions are appended to `actions`. The
+// table of (state, event) is in failover.cc; what is not in it is ignored, and the unit test lists that, too.
+class FailoverMachine {
+ public:
+  // Starts in `learning` and asks who is there.
+  FailoverMachine(FailoverSettings settings, LogSink log, Random random);
+  void start(Instant now, Actions& actions);
+  void handle(const FailoverInput& input, const Surroundings& around, Actions& actions);
+
+  // When handle(deadline) is due; kNever when there is nothing to wait for.
+  Instant deadline() const;
+  GroupState state() const { return state_; }
+  const std::string& why() const { return why_; }
+  Instant since() const { return since_; }
+  // Own epoch while owner, claiming, yielding or fenced.
+  Epoch epoch() const { return epoch_; }
+  // Whom a standby follows or a candidate suspects.
+  const std::optional<HeardOwner>& followed() const { return followed_; }
+  mirror::GroupRole role() const;
+  Readiness readiness() const { return report_.readiness; }
+  const MirrorReport& report() const { return report_; }
+  const FailoverSettings& settings() const { return settings_; }
+  const std::deque<Transition>& history() const { return history_; }  // oldest first, the last 32
+  const std::optional<Takeover>& last_takeover() const { return takeover_; }
+  void note_first_packet(Instant when);
+
+  static bool acts(GroupState state, FailoverEvent event);
+
+ private:
+  friend struct FailoverTable;
+  // One call of handle().
+  struct Turn {
+    const FailoverInput& input;
+    const Surroundings& around;
+    Actions& actions;
+  };
+
+  void set_state(GroupState to, std::string why, Turn& turn);
+  // Handlers, named by what they do.
+  void end_learning(Turn& turn);
+  void learn_again(Turn& turn);
+  void follow(Turn& turn);
+  void suspect(Turn& turn);
+  void take_released(Turn& turn);
+  void note_witness(Turn& turn);
+  void press_on(Turn& turn);
+  void owner_is_back(Turn& turn);
+  void go_stale(Turn& turn);
+  void note_standby_readiness(Turn& turn);
+  void note_owner_readiness(Turn& turn);
+  void note_candidate_readiness(Turn& turn);
+  void note_readiness(Turn& turn);
+  void confirm_promotion(Turn& turn);
+  void remind_workers(Turn& turn);
+  void meet_rival(Turn& turn);
+  void fence_after_stall(Turn& turn);
+  void fence(std::string why, Turn& turn);
+  void listen_longer(Turn& turn);
+  void unfence(Turn& turn);
+  void hand_over(Turn& turn);
+  void hand_over_and_rest(Turn& turn);
+  void end_yielding(Turn& turn);
+  void see_successor(Turn& turn);
+  void rest(Turn& turn);
+  void note_owner(Turn& turn);
+  void serve_again(Turn& turn);
+
+  void begin_candidacy(std::string why, Turn& turn);
+  void try_claim(Turn& turn);
+  void claim(bool lone, Turn& turn);
+  void speak_again(std::string why, Turn& turn);
+  void offer(Turn& turn);
+  void step_down(const HeardOwner& owner, Turn& turn);
+  Duration candidate_delay(Turn& turn);
+  unsigned rank() const;
+  bool may_claim_after_boot() const;
+  bool is_followed(const HeardOwner& owner) const;
+  bool holds_legs() const {
+    return report_.readiness == Readiness::syncing || report_.readiness == Readiness::synced;
+  }
+  GroupState standby_state() const;
+  GroupState owner_state() const;
+  void event(LogLevel level, std::string sentence, Turn& turn) const;
+
+  FailoverSettings settings_;
+  LogSink log_;
+  Random random_;
+  GroupState state_ = GroupState::learning;
+  std::string why_ = "not started";
+  Instant since_;
+  Epoch epoch_;
+  std::optional<HeardOwner> followed_;
+  MirrorReport report_;
+  bool refusal_told_ = false;  // policy none: said once per owner that it is not replaced
+
+  // While learning, claiming, fenced or yielding.
+  Instant patience_ends_ = kNever;
+  bool rest_after_yielding_ = false;
+
+  // While suspecting.
+  struct Candidacy {
+    Instant began;
+    Instant turn;  // not before
+    Instant next_probe;
+    Instant last_heartbeat;
+    std::optional<Instant> witnessed;
+    bool released = false;
+    bool boot = false;  // nobody was followed before
+    bool told_no_witness = false;
+    Instant pressed;  // when it was last tried
+    uint32_t owner_legs = 0, owner_unprotected = 0;
+  };
+  Candidacy candidacy_;
+  std::optional<Takeover> takeover_;
+  std::deque<Transition> history_;
+};
+
+}  // namespace understudy::cluster

@@ -1,0 +1,104 @@
+#include <fmt/format.h>
+
+#include "control/cluster/failover.h"
+
+// The part of the failover machine that an owner goes through: rivals, pauses, and giving up.
+
+namespace understudy::cluster {
+
+void FailoverMachine::meet_rival(Turn& turn) {
+  const HeardOwner& rival = turn.input.owner;
+  if (rival.epoch < epoch_) {
+    turn.actions.push_back(SendOwnership{});  // it does not know yet
+    return;
+  }
+  const std::string why = fmt::format("{} owns it with the higher epoch {}.{}", rival.name,
+                                      rival.epoch.counter, rival.epoch.node.value());
+  fence(why, turn);
+  event(LogLevel::warning, fmt::format("{}; this node falls silent", why), turn);
+  step_down(rival, turn);
+}
+
+void FailoverMachine::step_down(const HeardOwner& owner, Turn& turn) {
+  turn.actions.push_back(Demote{settings_.group, owner.epoch});
+  followed_ = owner;
+  refusal_told_ = false;
+  report_.readiness = Readiness::stale;
+  set_state(GroupState::standby_stale, fmt::format("replaced by {}", owner.name), turn);
+  turn.actions.push_back(SendOwnership{});
+}
+
+void FailoverMachine::fence(std::string why, Turn& turn) {
+  turn.actions.push_back(Mute{settings_.group});
+  set_state(GroupState::fenced, std::move(why), turn);
+  patience_ends_ = turn.input.now + settings_.dead_after;
+}
+
+void FailoverMachine::fence_after_stall(Turn& turn) {
+  fence(turn.input.why, turn);
+  event(LogLevel::warning, fmt::format("{}; silent until it is clear that nobody took over", turn.input.why),
+        turn);
+  turn.actions.push_back(SendSolicit{});
+}
+
+void FailoverMachine::listen_longer(Turn& turn) {
+  patience_ends_ = turn.input.now + settings_.dead_after;
+}
+
+void FailoverMachine::unfence(Turn& turn) {
+  speak_again("nobody took over meanwhile", turn);
+}
+
+void FailoverMachine::speak_again(std::string why, Turn& turn) {
+  followed_.reset();
+  turn.actions.push_back(Unmute{settings_.group});
+  turn.actions.push_back(SendOwnership{});
+  event(LogLevel::notice, fmt::format("{}; owner again, epoch unchanged", why), turn);
+  set_state(owner_state(), std::move(why), turn);
+}
+
+void FailoverMachine::hand_over(Turn& turn) {
+  if (state_ != GroupState::owner_protected) {
+    event(LogLevel::error, "not handed over: there is no synced standby", turn);
+    return;
+  }
+  rest_after_yielding_ = false;
+  offer(turn);
+}
+
+void FailoverMachine::hand_over_and_rest(Turn& turn) {
+  rest_after_yielding_ = true;
+  if (state_ != GroupState::yielding) offer(turn);
+}
+
+void FailoverMachine::offer(Turn& turn) {
+  // Silent first: a successor claims without waiting, and must not find us still speaking.
+  turn.actions.push_back(Mute{settings_.group});
+  set_state(GroupState::yielding, rest_after_yielding_ ? "told to retire" : "told to yield", turn);
+  patience_ends_ = turn.input.now + settings_.yield_patience;
+  turn.actions.push_back(SendOwnership{});
+}
+
+void FailoverMachine::see_successor(Turn& turn) {
+  const HeardOwner& owner = turn.input.owner;
+  if (owner.epoch < epoch_) return;
+  const bool rests = state_ == GroupState::yielding && rest_after_yielding_;
+  event(LogLevel::notice,
+        fmt::format("{} owns it now, epoch {}.{}", owner.name, owner.epoch.counter, owner.epoch.node.value()),
+        turn);
+  step_down(owner, turn);
+  if (rests) rest(turn);
+}
+
+void FailoverMachine::end_yielding(Turn& turn) {
+  if (!rest_after_yielding_) {
+    speak_again("nobody took what was offered", turn);
+    return;
+  }
+  turn.actions.push_back(Demote{settings_.group, epoch_});
+  report_.readiness = Readiness::stale;
+  event(LogLevel::warning, "retired without a successor: nobody serves it now", turn);
+  rest(turn);
+}
+
+}  // namespace understudy::cluster

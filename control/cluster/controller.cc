@@ -1,0 +1,375 @@
+#include "control/cluster/controller.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "common/check.h"
+
+namespace understudy::cluster {
+namespace {
+
+constexpr Duration kSolicitPeriod = 100ms;
+constexpr Duration kDuplicateReminder = 10s;
+
+std::vector<NodeId> ids_of(const std::vector<NodeSettings>& nodes) {
+  std::vector<NodeId> ids;
+  for (const NodeSettings& node : nodes) ids.push_back(node.id);
+  return ids;
+}
+
+Membership::Self self_of(const ClusterSettings& settings) {
+  Membership::Self self{settings.self, settings.boot, settings.interval, {}};
+  for (const LinkSettings& link : settings.links) self.macs.push_back(link.mac);
+  return self;
+}
+
+FailoverSettings failover_settings(const ClusterSettings& cluster, const GroupSettings& group) {
+  FailoverSettings settings;
+  settings.self = cluster.self;
+  settings.group = group.id;
+  settings.name = group.name;
+  settings.successors = group.successors;
+  settings.may_take_over = group.failover != config::FailoverPolicy::none;
+  settings.has_witnesses = cluster.has_witnesses;
+  settings.dead_after = cluster.dead_after;
+  settings.learn_for = std::max(cluster.learn_for, 2 * cluster.dead_after);
+  settings.boot_rank_delay = std::max<Duration>(500ms, 2 * cluster.dead_after);
+  settings.probe_interval = 20ms;
+  return settings;
+}
+
+}  // namespace
+
+Controller::Controller(ClusterSettings settings, LogSink log, Random random)
+    : settings_(std::move(settings)),
+      clock_(settings_.interval, settings_.dead_after),
+      membership_(self_of(settings_), ids_of(settings_.nodes), settings_.links.size()) {
+  invariant(settings_.groups.size() <= mirror::kHeartbeatGroupsMax,
+            "cluster: more groups than a heartbeat carries");
+  for (const NodeSettings& node : settings_.nodes) {
+    names_[node.id] = node.name;
+    if (node.id != settings_.self) peers_[node.id].links.resize(settings_.links.size());
+  }
+  for (const GroupSettings& group : settings_.groups)
+    groups_[group.id].machine =
+        std::make_unique<FailoverMachine>(failover_settings(settings_, group), log, Random(random.next()));
+}
+
+Actions Controller::start(Instant now) {
+  Actions actions;
+  enter(now, actions);
+  for (auto& [id, group] : groups_) {
+    Actions ignored;  // one solicit serves all groups
+    group.machine->start(now, ignored);
+  }
+  solicit_due_ = now;
+  ownership_due_ = now;
+  if (!settings_.has_witnesses)
+    actions.push_back(
+        Event{LogLevel::warning,
+              "neither a gateway nor a backend is configured: a node that is cut off cannot know "
+              "it, and two nodes may own a group until they hear each other again"});
+  return leave(now, std::move(actions));
+}
+
+// ---- time
+
+void Controller::enter(Instant now, Actions& actions) {
+  last_call_ = now;
+  const Duration away = clock_.observe(now);
+  if (away <= settings_.dead_after) return;
+  // What this thread would decide next rests on what it knew before; whether the workers were away as well,
+  // they say themselves.
+  const std::string why = fmt::format("this node was away for {} ms", to_ms(away));
+  for (auto& [id, group] : groups_) {
+    const GroupState state = group.machine->state();
+    if (state == GroupState::learning || state == GroupState::suspecting || state == GroupState::fenced) {
+      FailoverInput input;
+      input.event = FailoverEvent::stalled;
+      input.now = now;
+      input.why = why;
+      feed(group, input, actions);
+    }
+  }
+}
+
+Actions Controller::leave(Instant now, Actions actions) {
+  if (ownership_due_ <= now) {
+    ownership_sent_ = now;
+    ownership_due_ = now + settings_.ownership_period;
+    actions.push_back(SendOwnership{ownership_payloads()});
+  }
+  if (solicit_due_ <= now) {
+    const bool learning = std::any_of(groups_.begin(), groups_.end(), [](const auto& group) {
+      return group.second.machine->state() == GroupState::learning;
+    });
+    solicit_due_ = learning ? now + kSolicitPeriod : kNever;
+    actions.push_back(SendSolicit{});
+  }
+  return actions;
+}
+
+// At most one broadcast per interval, so that nobody can make us flood the network by asking.
+void Controller::want_ownership(Instant now) {
+  const Instant allowed = ownership_sent_ ? std::max(now, *ownership_sent_ + settings_.interval) : now;
+  ownership_due_ = std::min(ownership_due_, allowed);
+}
+
+Instant Controller::next_deadline() const {
+  Instant next = std::min({last_call_ + settings_.interval, ownership_due_, solicit_due_});
+  for (const auto& [id, group] : groups_) {
+    next = std::min(next, group.machine->deadline());
+    const auto& followed = group.machine->followed();
+    if (!is_standby(group.machine->state()) || !followed) continue;
+    const auto peer = peers_.find(followed->node);
+    if (peer == peers_.end()) continue;
+    const Instant verdict =
+        next_verdict(signals(peer->second, followed->boot, id), {settings_.dead_after}, moment(last_call_));
+    if (verdict > last_call_) next = std::min(next, verdict);
+  }
+  return next;
+}
+
+Actions Controller::tick(Instant now) {
+  Actions actions;
+  enter(now, actions);
+  watch_own_workers(now, actions);
+  FailoverInput input;
+  input.event = FailoverEvent::deadline;
+  input.now = now;
+  for (auto& [id, group] : groups_) {
+    review(group, now, actions);
+    // A machine may pass through several states at once (learning, suspecting, claiming), but each of
+    // them sets its next deadline ahead.
+    for (int step = 0; step < 4 && group.machine->deadline() <= now; ++step) feed(group, input, actions);
+  }
+  watch_links(now, actions);
+  return leave(now, std::move(actions));
+}
+
+// ---- hearing others
+
+bool Controller::sight(const FrameOrigin& from, Instant now, Actions& actions) {
+  const Sighting sighting = membership_.heard(from.node, from.boot, from.link, from.mac, now);
+  if (sighting == Sighting::duplicate) report_duplicate(now, actions);
+  if (sighting != Sighting::peer && sighting != Sighting::reborn) return false;
+  PeerView& peer = peers_.at(from.node);
+  if (sighting == Sighting::reborn) {
+    actions.push_back(
+        Event{LogLevel::warning, fmt::format("node {} restarted; what it owned and mirrored before is gone",
+                                             name_of_node(from.node))});
+    peer = PeerView();
+    peer.links.resize(settings_.links.size());
+    book_.forget(from.node);
+  }
+  const bool was_dead = std::exchange(peer.told_dead, false);
+  if (!peer.heard || was_dead)
+    actions.push_back(Event{LogLevel::notice, fmt::format("node {} is heard{}", name_of_node(from.node),
+                                                          was_dead ? " again" : "")});
+  peer.heard = true;
+  peer.boot = from.boot;
+  peer.heard_at = clock_.awake(now);
+  peer.heard_wall = now;
+  PeerLink& link = peer.links[from.link.value()];
+  link.heard_at = peer.heard_at;
+  if (std::exchange(link.told_down, false) && !was_dead)
+    actions.push_back(
+        Event{LogLevel::notice, fmt::format("node {} is heard on link {} again", name_of_node(from.node),
+                                            settings_.links[from.link.value()].name)});
+  return true;
+}
+
+bool Controller::is_established() const {
+  return std::any_of(groups_.begin(), groups_.end(), [](const auto& entry) {
+    const FailoverMachine& machine = *entry.second.machine;
+    const bool first_candidacy = machine.state() == GroupState::suspecting && !machine.followed();
+    return machine.state() != GroupState::learning && !first_candidacy;
+  });
+}
+
+void Controller::report_duplicate(Instant now, Actions& actions) {
+  if (now < duplicate_told_until_) return;
+  duplicate_told_until_ = now + kDuplicateReminder;
+  if (is_established())
+    actions.push_back(Event{LogLevel::error, membership_.duplicate()});
+  else
+    actions.push_back(Stop{membership_.duplicate()});
+}
+
+// A heartbeat travels over every link and arrives several times; its first arrival is news.
+bool Controller::is_news(const mirror::Heartbeat& beat, PeerView& peer) {
+  if (peer.workers.size() < beat.workers) {
+    const size_t known = peer.workers.size();
+    peer.workers.resize(std::min<size_t>(beat.workers, 256));
+    for (size_t i = known; i < peer.workers.size(); ++i) peer.workers[i].progress_at = peer.heard_at;
+  }
+  if (beat.worker >= peer.workers.size()) return false;
+  PeerWorker& worker = peer.workers[beat.worker];
+  if (worker.number && static_cast<int32_t>(beat.number - *worker.number) <= 0) return false;
+  if (!worker.number || beat.progress != worker.progress) worker.progress_at = peer.heard_at;
+  worker.number = beat.number;
+  worker.progress = beat.progress;
+  return true;
+}
+
+void Controller::learn_groups(const mirror::Heartbeat& beat, PeerView& peer) {
+  for (const mirror::GroupBeat& says : beat.groups) {
+    const auto found = groups_.find(says.group);
+    if (found == groups_.end()) continue;
+    found->second.highest = std::max(found->second.highest, says.epoch);
+    PeerGroup& group = peer.groups[says.group];
+    group.role = says.role;
+    group.epoch = says.epoch;
+    group.legs_stale = says.legs_stale;
+    group.legs[beat.worker] = {says.legs, says.legs_unprotected};
+  }
+}
+
+Actions Controller::on_heartbeat(const mirror::Heartbeat& beat, LinkId link, const MacAddress& source,
+                                 Instant now) {
+  Actions actions;
+  enter(now, actions);
+  if (sight({beat.node, beat.boot, link, source}, now, actions)) {
+    PeerView& peer = peers_.at(beat.node);
+    if (is_news(beat, peer)) {
+      peer.reach_front = beat.reach_front;
+      peer.reach_back = beat.reach_back;
+      learn_groups(beat, peer);
+      for (auto& [id, group] : groups_) {
+        hear_owner(beat.node, group, now, actions);
+        review(group, now, actions);
+      }
+    }
+  }
+  return leave(now, std::move(actions));
+}
+
+void Controller::hear_owner(NodeId node, Group& group, Instant now, Actions& actions) {
+  const PeerView& peer = peers_.at(node);
+  const GroupId id = group.machine->settings().group;
+  const auto says = peer.groups.find(id);
+  if (says == peer.groups.end() || says->second.role != mirror::GroupRole::owner) return;
+  if (says->second.epoch.node != node) return;  // nobody owns under the ballot of another
+  if (judge(signals(peer, peer.boot, id), {settings_.dead_after}, moment(now)) != Suspicion::none) return;
+  FailoverInput input;
+  input.event = FailoverEvent::owner_heard;
+  input.now = now;
+  input.owner = {node, peer.boot, says->second.epoch, name_of_node(node)};
+  feed(group, input, actions);
+}
+
+// Ownership packets teach a booting node, and carry a higher claim to a node whose heartbeats were lost. They
+// may arrive late, so what heartbeats said of the roles stays.
+Actions Controller::on_ownership(std::span<const uint8_t> bytes, const FrameOrigin& from, Instant now) {
+  Actions actions;
+  enter(now, actions);
+  const auto part = decode_ownership_part(bytes);
+  const bool genuine = part && part->node == from.node && part->boot == from.boot;
+  if (!genuine || !sight(from, now, actions) || book_.learn(bytes, now) != OwnershipBook::Verdict::news)
+    return leave(now, std::move(actions));
+  for (const GroupOwnership& says : book_.of(from.node)->ownership.groups) {
+    const auto found = groups_.find(says.group);
+    if (found == groups_.end()) continue;
+    Group& group = found->second;
+    const Epoch known = std::exchange(group.highest, std::max(group.highest, says.epoch));
+    const bool teaches = group.machine->state() == GroupState::learning || says.epoch > known;
+    if (says.role != mirror::GroupRole::owner || !teaches) continue;
+    PeerView& peer = peers_.at(from.node);
+    peer.groups[says.group].role = says.role;
+    peer.groups[says.group].epoch = says.epoch;
+    hear_owner(from.node, group, now, actions);
+  }
+  return leave(now, std::move(actions));
+}
+
+Actions Controller::on_solicit(const FrameOrigin& from, Instant now) {
+  Actions actions;
+  enter(now, actions);
+  if (sight(from, now, actions)) want_ownership(now);
+  return leave(now, std::move(actions));
+}
+
+// ---- judging
+
+OwnerSignals Controller::signals(const PeerView& peer, BootId followed, GroupId group) const {
+  OwnerSignals signals{.boot_followed = followed,
+                       .boot_now = peer.boot,
+                       .last_heard = peer.heard_at,
+                       .last_progress = peer.heard_at,
+                       .role = mirror::GroupRole::idle};
+  for (const PeerWorker& worker : peer.workers)
+    signals.last_progress = std::min(signals.last_progress, worker.progress_at);
+  const auto says = peer.groups.find(group);
+  if (says != peer.groups.end()) signals.role = says->second.role;
+  return signals;
+}
+
+bool Controller::is_alive(const PeerView& peer, Instant now) const {
+  return peer.heard && clock_.awake(now) - peer.heard_at < settings_.dead_after;
+}
+
+Surroundings Controller::surroundings(const Group& group, Instant now) const {
+  Surroundings around;
+  around.highest_epoch = group.highest;
+  const Readiness own = group.machine->readiness();
+  if (own == Readiness::syncing || own == Readiness::synced) return around;
+  const auto& followed = group.machine->followed();
+  for (const auto& [node, peer] : peers_) {
+    const auto says = peer.groups.find(group.machine->settings().group);
+    if (says == peer.groups.end() || !is_alive(peer, now) || (followed && followed->node == node)) continue;
+    const bool mirrors = says->second.role == mirror::GroupRole::standby && !says->second.legs_stale;
+    if (mirrors || says->second.role == mirror::GroupRole::fenced) around.better_holder = true;
+  }
+  return around;
+}
+
+// Is the owner that this group follows still one?
+void Controller::review(Group& group, Instant now, Actions& actions) {
+  const FailoverMachine& machine = *group.machine;
+  const auto& followed = machine.followed();
+  const bool watches = is_standby(machine.state()) || machine.state() == GroupState::suspecting;
+  if (!watches || !followed) return;
+  const GroupId id = machine.settings().group;
+  const PeerView& peer = peers_.at(followed->node);
+  const OwnerSignals heard = signals(peer, followed->boot, id);
+  const Suspicion suspicion = judge(heard, {settings_.dead_after}, moment(now));
+  if (suspicion == Suspicion::none) return;
+  FailoverInput input;
+  input.event =
+      suspicion == Suspicion::releasing ? FailoverEvent::owner_released : FailoverEvent::owner_suspected;
+  input.now = now;
+  input.why = explain(suspicion, heard, moment(now));
+  input.last_heard = peer.heard_wall;
+  const auto says = peer.groups.find(id);
+  if (says != peer.groups.end())
+    for (const auto& [worker, legs] : says->second.legs) {
+      input.owner_legs += legs.first;
+      input.owner_unprotected += legs.second;
+    }
+  feed(group, input, actions);
+}
+
+void Controller::feed(Group& group, const FailoverInput& input, Actions& actions) {
+  Actions done;
+  group.machine->handle(input, surroundings(group, input.now), done);
+  group.highest = std::max(group.highest, group.machine->epoch());
+  for (Action& action : done) {
+    if (std::holds_alternative<SendOwnership>(action))
+      want_ownership(input.now);
+    else if (std::holds_alternative<SendSolicit>(action))
+      solicit_due_ = input.now;
+    else
+      actions.push_back(std::move(action));
+  }
+}
+
+void Controller::feed_all(FailoverEvent event, const std::string& why, Instant now, Actions& actions) {
+  FailoverInput input;
+  input.event = event;
+  input.now = now;
+  input.why = why;
+  for (auto& [id, group] : groups_) feed(group, input, actions);
+}
+
+}  // namespace understudy::cluster

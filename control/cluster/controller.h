@@ -1,0 +1,177 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/instant.h"
+#include "common/random.h"
+#include "common/strong.h"
+#include "control/cluster/action.h"
+#include "control/cluster/failover.h"
+#include "control/cluster/fault_detector.h"
+#include "control/cluster/membership.h"
+#include "control/cluster/ownership.h"
+#include "control/cluster/settings.h"
+#include "dataplane/mirror/heartbeat.h"
+
+namespace understudy::cluster {
+
+// Where a cluster frame came from: its header, and the port that received it.
+struct FrameOrigin {
+  NodeId node;
+  BootId boot;
+  LinkId link;
+  MacAddress mac;
+};
+
+// For `show cluster`.
+struct LinkSnapshot {
+  std::string name;
+  std::optional<Duration> age;  // since something was heard; nothing: never
+  MacAddress mac;               // of the peer
+  uint64_t frames = 0;
+};
+struct PeerSnapshot {
+  NodeId node;
+  std::string name;
+  std::optional<BootId> boot;  // nothing: never heard
+  bool alive = false;
+  uint32_t reboots = 0;  // seen by us
+  uint16_t workers = 0;
+  uint8_t reach_front = 0, reach_back = 0;
+  std::vector<LinkSnapshot> links;
+};
+struct GroupSnapshot {
+  GroupId group;
+  std::string name;
+  GroupState state = GroupState::learning;
+  std::string why;
+  Duration in_state{0};
+  Epoch epoch;        // of the owner; the highest seen when there is none
+  std::string owner;  // name; empty when nobody is known to own
+  MirrorReport mirror;
+  const std::optional<Takeover>* last_takeover = nullptr;  // valid until the next call
+  const std::deque<Transition>* history = nullptr;         // valid until the next call
+};
+
+// Everything that one node decides about ownership. One thread (control), virtual time: every input carries
+// `now`, which never runs backwards; every call returns what is to be done. Call tick() at next_deadline(),
+// and no later than one heartbeat interval after the last call: longer gaps count as our own absence.
+class Controller {
+ public:
+  // At most mirror::kHeartbeatGroupsMax groups. `log` gets the state changes; may be empty.
+  Controller(ClusterSettings settings, LogSink log, Random random);
+  Actions start(Instant now);
+
+  Actions on_heartbeat(const mirror::Heartbeat& beat, LinkId link, const MacAddress& source, Instant now);
+  Actions on_ownership(std::span<const uint8_t> bytes, const FrameOrigin& from, Instant now);
+  Actions on_solicit(const FrameOrigin& from, Instant now);
+  // A gateway or backend answered a probe that was sent after ProbeWitnesses.
+  Actions on_witness_answer(Instant now);
+  // A worker found that it was away (stopped, or not scheduled) for `length` until now.
+  Actions on_worker_stall(Duration length, Instant now);
+  // Loop count of one of our own workers, read now; call it for each worker before tick(). Optional: without
+  // it, a worker that hangs for ever is noticed by the others only.
+  void on_worker_progress(uint16_t worker, uint64_t count, Instant now);
+  Actions on_promoted(GroupId group, Instant now);
+  // What the mirror is worth now. As standby: of our legs (`stale` until a resync has been completed). As
+  // owner: of the standby. Not to be called with `stale` for a mirror that fell silent together with its
+  // owner.
+  Actions on_mirror(GroupId group, const MirrorReport& report, Instant now);
+  Actions yield(GroupId group, Instant now);
+  // Hand over what is owned and take nothing more; retired() tells when it is done (SIGTERM: then exit).
+  Actions retire(Instant now);
+  Actions serve(Instant now);
+  Actions tick(Instant now);
+  Instant next_deadline() const;
+
+  // What the workers' heartbeats say now; each worker fills in clock_us, legs and legs_unprotected.
+  std::vector<mirror::GroupBeat> beat_groups() const;
+  bool retired() const;
+  void note_first_packet(GroupId group, Instant when);
+
+  std::vector<PeerSnapshot> peers(Instant now) const;
+  std::vector<GroupSnapshot> groups(Instant now) const;
+  const OwnershipBook& book() const { return book_; }
+  const FailoverMachine* machine(GroupId group) const;
+
+ private:
+  struct PeerWorker {
+    std::optional<uint32_t> number;  // of its newest heartbeat
+    uint64_t progress = 0;
+    Instant progress_at;  // awake clock
+    uint32_t legs = 0, legs_unprotected = 0;
+  };
+  struct PeerGroup {
+    mirror::GroupRole role = mirror::GroupRole::idle;
+    Epoch epoch;
+    bool legs_stale = false;
+    std::map<uint16_t, std::pair<uint32_t, uint32_t>> legs;  // by worker: all, unprotected
+  };
+  struct PeerLink {
+    std::optional<Instant> heard_at;  // awake clock
+    bool told_down = false;
+  };
+  struct PeerView {
+    bool heard = false;
+    bool told_dead = false;
+    BootId boot;
+    Instant heard_at;    // awake clock
+    Instant heard_wall;  // for evidence
+    uint8_t reach_front = 0, reach_back = 0;
+    std::vector<PeerWorker> workers;
+    std::map<GroupId, PeerGroup> groups;
+    std::vector<PeerLink> links;
+  };
+  struct Group {
+    std::unique_ptr<FailoverMachine> machine;
+    Epoch highest;
+  };
+  struct OwnWorker {
+    uint64_t count = 0;
+    Instant grew_at;
+    bool told = false;
+  };
+
+  void enter(Instant now, Actions& actions);
+  Actions leave(Instant now, Actions actions);
+  bool sight(const FrameOrigin& from, Instant now, Actions& actions);
+  void report_duplicate(Instant now, Actions& actions);
+  bool is_established() const;
+  bool is_news(const mirror::Heartbeat& beat, PeerView& peer);
+  void learn_groups(const mirror::Heartbeat& beat, PeerView& peer);
+  void feed(Group& group, const FailoverInput& input, Actions& actions);
+  void feed_all(FailoverEvent event, const std::string& why, Instant now, Actions& actions);
+  void hear_owner(NodeId node, Group& group, Instant now, Actions& actions);
+  void review(Group& group, Instant now, Actions& actions);
+  void watch_links(Instant now, Actions& actions);
+  void watch_own_workers(Instant now, Actions& actions);
+  Surroundings surroundings(const Group& group, Instant now) const;
+  OwnerSignals signals(const PeerView& peer, BootId followed, GroupId group) const;
+  Moment moment(Instant now) const { return {clock_.awake(now), now, clock_.grace_ends()}; }
+  bool is_alive(const PeerView& peer, Instant now) const;
+  std::vector<std::vector<uint8_t>> ownership_payloads();
+  void want_ownership(Instant now);
+  const std::string& name_of_node(NodeId node) const;
+
+  ClusterSettings settings_;
+  std::map<NodeId, std::string> names_;
+  AwakeClock clock_;
+  Membership membership_;
+  OwnershipBook book_;
+  std::map<NodeId, PeerView> peers_;
+  std::map<GroupId, Group> groups_;
+  std::map<uint16_t, OwnWorker> own_workers_;
+  uint64_t freshness_ = 0;
+  Instant last_call_;
+  Instant ownership_due_ = kNever;
+  std::optional<Instant> ownership_sent_;
+  Instant solicit_due_ = kNever;
+  Instant duplicate_told_until_ = Instant::min();
+};
+
+}  // namespace understudy::cluster

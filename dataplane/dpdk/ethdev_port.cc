@@ -1,11 +1,15 @@
 #include "dataplane/dpdk/ethdev_port.h"
 
 #include <algorithm>
+#include <thread>
 
 #include <fmt/format.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <rte_log.h>
 #include <rte_pause.h>
+
+#include "common/instant.h"
 
 namespace understudy {
 namespace {
@@ -142,7 +146,22 @@ Status EthdevPort::reopen() {
     if (error != 0 && error != -ENOTSUP)  // a driver without it has emptied its rings when it stopped
       return Error{fmt::format("{} cannot be reset: {}", device_.name, reason(error))};
   }
-  return start();
+  return device_.kind == DeviceKind::af_xdp ? start_when_free() : start();
+}
+
+// The kernel gives the queue of an XDP socket back some time after the socket was closed (an RCU grace
+// period); until then the next one is refused as busy. The driver would log each refusal as a fault.
+Status EthdevPort::start_when_free() {
+  constexpr int kAttempts = 50;
+  Status started;
+  rte_log_set_level_pattern("pmd.net.af_xdp", RTE_LOG_CRIT);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    std::this_thread::sleep_for(10ms);
+    started = start();
+    if (started.ok()) break;
+  }
+  rte_log_set_level_pattern("pmd.net.af_xdp", RTE_LOG_NOTICE);
+  return started;
 }
 
 bool EthdevPort::carrier() const {

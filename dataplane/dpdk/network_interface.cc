@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
@@ -115,9 +116,17 @@ int find_port_socket(DeviceKind kind, int index, const std::set<int>& before) {
 }
 
 void ignore_outgoing_frames(int packet_socket) {
-  const int on = 1;
-  // Kernels before 4.20 don't know it; there the port hears its host, and the frames are dropped as foreign.
-  (void)setsockopt(packet_socket, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
+  // Not PACKET_IGNORE_OUTGOING: the driver puts its socket into a fanout group, which has its own idea of
+  // that.
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+  };
+  const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+  // Where that is refused the port hears its host, and its frames are dropped as not for us.
+  (void)setsockopt(packet_socket, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
 }
 
 uint64_t take_dropped_frames(int packet_socket) {

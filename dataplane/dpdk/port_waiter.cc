@@ -36,9 +36,10 @@ void Wakeup::prepare() {
 }
 
 void Wakeup::awake() {
-  // When a ringer was faster it has written, or is about to; its write then ends the next sleep early, which
-  // is harmless.
-  if (asleep_.exchange(false)) return;
+  asleep_.store(false, std::memory_order_relaxed);
+}
+
+void Wakeup::drain() {
   uint64_t count = 0;
   (void)!read(descriptor_, &count, sizeof count);
 }
@@ -60,6 +61,7 @@ Woken PortWaiter::sleep(Duration timeout) {
   wakeup_.awake();
   if (ready <= 0) return Woken::timeout;
   Woken result = Woken::rung;
+  if (polled_[0].revents != 0) wakeup_.drain();
   for (size_t i = 1; i < polled_.size(); ++i) {
     pollfd& entry = polled_[i];
     if (entry.revents == 0) continue;

@@ -29,7 +29,8 @@ class Wakeup {
   friend class PortWaiter;
   explicit Wakeup(int descriptor) : descriptor_(descriptor) {}
   void prepare();  // the worker is about to take its last look
-  void awake();    // the worker is up; takes back a ring that was written
+  void awake();    // the worker is up; a ringer that was faster ends its next sleep early, which is harmless
+  void drain();    // takes back what ringers have written
   const int descriptor_;
   alignas(64) std::atomic<bool> asleep_{false};
 };

@@ -10,6 +10,7 @@
 #include <rte_pause.h>
 
 #include "common/instant.h"
+#include "dataplane/dpdk/xdp_rings.h"
 
 namespace understudy {
 namespace {
@@ -18,6 +19,9 @@ constexpr uint32_t kEthernetHeader = 14;
 // A full ring is tried this often in a row before what is left is dropped: a few microseconds, enough for a
 // device that is sending, and bounded for one that is not.
 constexpr unsigned kTransmitAttempts = 16;
+// After an XDP socket was taken out of the interface's program, a frame may be on its way into it for this
+// long.
+constexpr Duration kXdpQuiet = 10ms;
 
 std::string reason(int error) {
   return rte_strerror(error < 0 ? -error : error);
@@ -130,11 +134,16 @@ Status EthdevPort::set_up_queues() {
 void EthdevPort::close() {
   if (port_id_ == RTE_MAX_ETHPORTS) return;
   if (started_) collect_missed();
-  descriptor_.store(-1, std::memory_order_relaxed);
+  const int descriptor = descriptor_.exchange(-1, std::memory_order_relaxed);
+  std::optional<XdpRings> rings = XdpRings::of(descriptor);
   if (started_) rte_eth_dev_stop(port_id_);
   started_ = false;
   if (device_.kind == DeviceKind::pci) return;
   rte_eal_hotplug_remove("vdev", device_.name.c_str());
+  if (rings) {
+    std::this_thread::sleep_for(kXdpQuiet);
+    rings->give_back(*settings_.pool);
+  }
   port_id_ = RTE_MAX_ETHPORTS;
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
@@ -105,6 +106,8 @@ std::set<int> open_descriptors() {
     std::from_chars(text.data(), text.data() + text.size(), descriptor);
     descriptors.insert(descriptor);
   }
+  // The listing had a descriptor of its own, which is closed again.
+  std::erase_if(descriptors, [](int descriptor) { return fcntl(descriptor, F_GETFD) < 0; });
   return descriptors;
 }
 

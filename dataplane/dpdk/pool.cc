@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mempool.h>
 
@@ -14,9 +15,11 @@ uint32_t bytes_per_buffer(uint16_t frame_room, uint16_t private_size) {
   return rte_mempool_calc_obj_size(element, 0, nullptr);
 }
 
-uint32_t buffers_for_memory(unsigned memory_mb, uint16_t frame_room, uint16_t private_size) {
-  // One pointer more for the ring that holds the free ones, which is a power of two in size.
-  const uint64_t each = bytes_per_buffer(frame_room, private_size) + 2 * sizeof(void*);
+uint32_t buffers_for_memory(unsigned memory_mb, uint16_t frame_room, uint16_t private_size, PageKind pages) {
+  constexpr uint64_t kOrdinaryPage = 4096;
+  uint64_t each = bytes_per_buffer(frame_room, private_size);
+  if (pages == PageKind::ordinary && each <= kOrdinaryPage) each = kOrdinaryPage / (kOrdinaryPage / each);
+  each += 2 * sizeof(void*);  // its place in the ring of free ones, which is a power of two in size
   return static_cast<uint32_t>(std::min<uint64_t>((uint64_t{memory_mb} << 20) / each, UINT32_MAX / 2));
 }
 
@@ -30,9 +33,10 @@ void PoolDeleter::operator()(rte_mempool* pool) const {
 }
 
 Result<Pool> create_pool(const PoolSettings& settings) {
+  const PageKind pages = rte_eal_has_hugepages() ? PageKind::huge : PageKind::ordinary;
   const uint32_t buffers = settings.buffers != 0 ? settings.buffers
                                                  : buffers_for_memory(settings.memory_mb, settings.frame_room,
-                                                                      settings.private_size);
+                                                                      settings.private_size, pages);
   rte_mempool* pool = rte_pktmbuf_pool_create(
       settings.name.c_str(), buffers, cache_size(buffers, settings.lcores), settings.private_size,
       static_cast<uint16_t>(RTE_PKTMBUF_HEADROOM + settings.frame_room), SOCKET_ID_ANY);

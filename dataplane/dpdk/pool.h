@@ -31,8 +31,10 @@ struct PoolStatistics {
 
 // Bytes of memory that one buffer costs, header and alignment included. Pure.
 uint32_t bytes_per_buffer(uint16_t frame_room, uint16_t private_size);
-// How many buffers `memory_mb` holds. Pure.
-uint32_t buffers_for_memory(unsigned memory_mb, uint16_t frame_room, uint16_t private_size);
+enum class PageKind { huge, ordinary };
+// How many buffers `memory_mb` holds. On ordinary pages no buffer crosses a page, so each of the usual size
+// takes a whole one. Pure.
+uint32_t buffers_for_memory(unsigned memory_mb, uint16_t frame_room, uint16_t private_size, PageKind pages);
 // Buffers that each lcore keeps at hand: a 16th of its share and at most 256, so that caches cannot hide the
 // pool. Pure.
 uint32_t cache_size(uint32_t buffers, unsigned lcores);

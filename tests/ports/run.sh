@@ -26,7 +26,7 @@ esac
 
 [ "$(id -u)" = 0 ] || skip "network namespaces need root"
 command -v ip >/dev/null || skip "the 'ip' command is missing (package iproute2)"
-space=us-ports-$$
+space=port-conformance-$$
 ip netns add "$space" 2>/dev/null || skip "this kernel or container allows no network namespaces"
 trap 'ip netns del "$space"' EXIT
 trap 'exit 1' INT TERM

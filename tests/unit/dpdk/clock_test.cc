@@ -41,10 +41,13 @@ TEST(PoolSize, ComesFromMemory) {
   const uint32_t each = bytes_per_buffer(2048, 0);
   EXPECT_GE(each, 2048u + 128 + 128);  // frame, headroom, mbuf
   EXPECT_LE(each, 2048u + 128 + 128 + 192);
-  const uint32_t buffers = buffers_for_memory(64, 2048, 0);
+  const uint32_t buffers = buffers_for_memory(64, 2048, 0, PageKind::huge);
   EXPECT_LE(uint64_t{buffers} * each, 64u << 20);
   EXPECT_GE(uint64_t{buffers} * each, 63u << 20);
   EXPECT_GT(bytes_per_buffer(2048, 64), each);
+  const uint32_t on_pages = buffers_for_memory(64, 2048, 0, PageKind::ordinary);
+  EXPECT_LE(on_pages, (64u << 20) / 4096);
+  EXPECT_GE(on_pages, (64u << 20) / 4096 * 99 / 100);
 }
 
 TEST(PoolSize, CachesCannotHideThePool) {

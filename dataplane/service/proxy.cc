@@ -12,18 +12,6 @@ bool Proxy::attach(tcp::Engine& engine, uint32_t leg) {
   return true;
 }
 
-void Proxy::link(tcp::Engine& engine, uint32_t client, uint32_t backend) {
-  tcp::Connection& c = engine.legs()[client];
-  engine.pipes().add_reference(c.rx);
-  engine.pipes().add_reference(c.tx);
-  engine.set_send_pipe(backend, c.rx);
-  engine.set_receive_pipe(backend, c.tx);
-  c.partner = backend;
-  c.opened = true;
-  engine.legs()[backend].partner = client;
-  engine.legs()[backend].opened = true;  // nobody but its client waits for it
-}
-
 // application_word of a client leg counts the backends that were tried.
 bool Proxy::open_backend(tcp::Engine& engine, uint32_t client, Instant now) {
   tcp::Connection& c = engine.legs()[client];
@@ -37,7 +25,7 @@ bool Proxy::open_backend(tcp::Engine& engine, uint32_t client, Instant now) {
     const uint32_t leg = engine.connect(c.group, *key, engine.find_service(c.service), now);
     if (leg == tcp::kNone) break;
     engine.legs()[leg].backend = engine.legs()[client].backend = *id;
-    link(engine, client, leg);
+    engine.link(client, leg);
     ++counters_.sessions;
     return true;
   }

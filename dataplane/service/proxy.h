@@ -23,8 +23,6 @@ class Proxy : public tcp::Application {
   void on_data(tcp::Engine& engine, uint32_t leg, Instant now) override;
   void on_closed(tcp::Engine& engine, uint32_t leg, tcp::CloseReason reason, Instant now) override;
 
-  // Links a backend leg to its client leg: also what the standby does on a BIND record.
-  static void link(tcp::Engine& engine, uint32_t client, uint32_t backend);
   const ProxyCounters& counters() const { return counters_; }
 
  private:

@@ -86,7 +86,6 @@ struct Connection {
   bool log_pending : 1 = false;     // stands in the engine's log list
   bool opened : 1 = false;          // the application has been told
 
-  bool fin_in_rcv() const { return fin_received; }
 };
 static_assert(sizeof(Connection) <= 192, "an idle proxied session must fit 512 bytes");
 

@@ -75,6 +75,18 @@ void Engine::set_send_pipe(uint32_t leg, uint32_t pipe) {
   pipes_[pipe].sink = leg;
 }
 
+void Engine::link(uint32_t client, uint32_t backend) {
+  Connection& c = legs_[client];
+  pipes_.add_reference(c.rx);
+  pipes_.add_reference(c.tx);
+  set_send_pipe(backend, c.rx);
+  set_receive_pipe(backend, c.tx);
+  c.partner = backend;
+  c.opened = true;
+  legs_[backend].partner = client;
+  legs_[backend].opened = true;  // nobody but its client waits for it
+}
+
 void Engine::want_output(uint32_t leg) {
   Connection& c = legs_[leg];
   if (c.output_pending) return;
@@ -144,7 +156,11 @@ void Engine::release_soft(Connection& c) {
 
 void Engine::free_leg(uint32_t leg) {
   Connection& c = legs_[leg];
-  if (c.mirrored) closed_legs_.push_back(legs_.id_of(leg));
+  if (c.protect) --groups_[c.group].legs;
+  if (c.mirrored) {
+    closed_legs_.push_back(legs_.id_of(leg));
+    --groups_[c.group].legs_mirrored;
+  }
   release_soft(c);
   if (c.rx != kNone) {
     if (pipes_[c.rx].source == leg) pipes_[c.rx].source = kNone;
@@ -179,6 +195,7 @@ uint32_t Engine::connect(GroupIndex group, const FlowKey& key, const Service* se
     c.service = service->id;
     c.protect = service->protect;
   }
+  if (c.protect) ++groups_[group].legs;
   choose_numbers(c, now);
   if (soft_for(c, leg, now) == nullptr) {
     free_leg(leg);

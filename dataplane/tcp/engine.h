@@ -96,6 +96,8 @@ class Engine {
   // Hands the leg its pipes; each call takes over the caller's reference. Source and sink are linked here.
   void set_receive_pipe(uint32_t leg, uint32_t pipe);
   void set_send_pipe(uint32_t leg, uint32_t pipe);
+  // Joins a client leg and a backend leg: what one receives, the other sends. Also what the standby does on BIND.
+  void link(uint32_t client, uint32_t backend);
   // Opens a leg from key.local to key.remote. The caller sets its pipes and partner at once. kNone: table
   // full.
   uint32_t connect(GroupIndex group, const FlowKey& key, const Service* service, Instant now);
@@ -117,7 +119,10 @@ class Engine {
   void commit_all(Connection& c);
   // Standby: a leg under its record's key, without soft state, voice off. kNone: table full.
   uint32_t insert_mirrored(const FlowKey& key, const Service* service);
-  void erase_mirrored(uint32_t leg);
+  void erase_mirrored(uint32_t leg) { free_leg(leg); }
+  // The stream offset that an acknowledgement number stands for; FIN's own number maps to tail.
+  uint64_t offset_of_ack(const Connection& c, Seq ack) const;
+  uint32_t engine_ms(Instant now) const { return static_cast<uint32_t>(to_ms(now - start_)); }
   // Legs that ended since the last round, with the generation they had: the mirror writes CLOSE for them.
   std::vector<LegId>& closed_legs() { return closed_legs_; }
 
@@ -188,7 +193,6 @@ class Engine {
   void our_fin_acknowledged(Connection& c, uint32_t leg, Instant now);
   uint32_t process_sack(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now);
   uint32_t remove_acknowledged(Connection& c, Soft& soft, Instant now, bool measure);
-  uint64_t offset_of_ack(const Connection& c, Seq ack) const;
 
   // recovery.cc
   void rack_update(Soft& soft, const SentSegment& sent, Instant now);
@@ -239,7 +243,6 @@ class Engine {
   void release_soft(Connection& c);
   void close(uint32_t leg, CloseReason reason, Instant now);
   void free_leg(uint32_t leg);
-  uint32_t engine_ms(Instant now) const { return static_cast<uint32_t>(to_ms(now - start_)); }
 
   // takeover.cc
   void resume(Connection& c, uint32_t leg, Instant now);

@@ -43,11 +43,8 @@ uint32_t Engine::insert_mirrored(const FlowKey& key, const Service* service) {
     c.protect = service->protect;
     c.group = service->group;
   }
+  if (c.protect) ++groups_[c.group].legs;
   return leg;
-}
-
-void Engine::erase_mirrored(uint32_t leg) {
-  free_leg(leg);
 }
 
 }  // namespace understudy::tcp

@@ -42,6 +42,7 @@ void Engine::open_passively(Arrival& arrival, const FlowKey& key, GroupIndex gro
   c.group = group;
   c.service = service.id;
   c.protect = service.protect;
+  if (c.protect) ++groups_[group].legs;
   c.state = State::syn_received;
   c.shard = shards_.shard_of(key);
   c.active_ms = engine_ms(arrival.now);

@@ -1,0 +1,295 @@
+#include "dataplane/mirror/owner_log.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace understudy::mirror {
+namespace {
+
+RecordHeader header_of(RecordKind kind, size_t length) {
+  RecordHeader header{};
+  header.length = static_cast<uint16_t>(length);
+  header.kind = static_cast<uint8_t>(kind);
+  return header;
+}
+
+// The state in which a leg was before its peer's FIN, for records that end before it.
+tcp::State without_fin(tcp::State state) {
+  switch (state) {
+    case tcp::State::close_wait:
+    case tcp::State::last_ack:
+      return tcp::State::established;
+    case tcp::State::closing:
+      return tcp::State::fin_wait_1;
+    case tcp::State::time_wait:
+      return tcp::State::fin_wait_2;
+    default:
+      return state;
+  }
+}
+
+// Bytes of a pipe that a snapshot still has to carry begin here.
+uint64_t content_begin(const tcp::Pipe& pipe) { return pipe.held() > 0 ? pipe.head : pipe.tail; }
+
+// A record is not worth starting at the end of a frame for fewer payload bytes than this.
+constexpr uint32_t kPieceMin = 64;
+
+}  // namespace
+
+OwnerLog::OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp::Engine& engine, rte_mempool* pool,
+                   FrameSink& sink)
+    : index_(index),
+      frame_payload_(settings.frame_payload),
+      engine_(engine),
+      channel_(settings, pool, sink, drops_),
+      gates_(std::bit_ceil(static_cast<size_t>(settings.window) * 32)) {}
+
+void OwnerLog::open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now) {
+  channel_.open(address, generation, now);
+  streams_ = streams;
+  state_ = State::syncing;
+  gate_head_ = gate_tail_ = 0;
+  snapshot_next_ = snapshot_legs_ = snapshot_end_sequence_ = 0;
+  write_mark(false, now);
+}
+
+void OwnerLog::drop(Instant) {
+  if (state_ == State::closed) return;
+  auto& legs = engine_.legs();
+  for (uint32_t leg = 0; leg < legs.capacity(); ++leg) {
+    if (!legs.is_live(leg)) continue;
+    tcp::Connection& c = legs[leg];
+    if (!c.mirrored || !carries(c)) continue;
+    c.mirrored = false;
+    --engine_.group(c.group).legs_mirrored;
+    engine_.commit_all(c);
+    engine_.want_output(leg);
+  }
+  state_ = State::closed;
+  channel_.close();
+  gate_head_ = gate_tail_ = 0;
+}
+
+uint64_t OwnerLog::payload_budget() const {
+  if (state_ == State::closed) return UINT64_MAX;
+  if (gate_tail_ - gate_head_ > gates_.size() / 2) return 0;
+  // A quarter stays free for records without payload; headers of small segments may double what a byte costs.
+  return channel_.room() / 2;
+}
+
+uint64_t OwnerLog::session_bytes(const tcp::Connection& c) const {
+  uint64_t bytes = 2 * (sizeof(OpenRecord) + sizeof(SegmentRecord)) + 512;
+  if (c.rx != tcp::kNone) bytes += engine_.pipes()[c.rx].held();
+  if (c.tx != tcp::kNone && c.tx != c.rx) bytes += engine_.pipes()[c.tx].held();
+  return bytes + bytes / 16;
+}
+
+bool OwnerLog::write(uint32_t leg, Instant now) {
+  tcp::Connection& c = engine_.legs()[leg];
+  if (!c.protect || engine_.group(c.group).always_local) {
+    engine_.commit_all(c);
+    engine_.want_output(leg);
+    return true;
+  }
+  if (!c.mirrored) {
+    if (!open_session(leg, now)) {
+      engine_.commit_all(c);  // unprotected until the snapshot's cursor finds room for it
+      engine_.want_output(leg);
+    }
+    return true;
+  }
+  engine_.decide_edge(c);
+  engine_.want_output(leg);  // ungated payload need not wait
+  return write_segments(leg, now);
+}
+
+// Both legs of a proxied session, or one leg, with the bytes between.
+bool OwnerLog::open_session(uint32_t leg, Instant now) {
+  auto& legs = engine_.legs();
+  uint32_t client = leg;
+  if (legs[leg].active_open && legs[leg].partner != tcp::kNone) client = legs[leg].partner;
+  const uint32_t backend = legs[client].partner;
+  if (legs[client].active_open || (backend != tcp::kNone && legs[backend].mirrored && legs[client].mirrored)) return false;
+  if (channel_.room() < session_bytes(legs[client]) + frame_payload_ || !gate_has_room()) return false;
+  if (!legs[client].mirrored && !write_open(client, RecordKind::open, now)) return false;
+  if (backend != tcp::kNone && !legs[backend].mirrored && !write_open(backend, RecordKind::bind, now)) return false;
+  bool whole = write_output(client, now) && write_segments(client, now);
+  if (backend != tcp::kNone) whole = write_segments(backend, now) && whole;
+  if (!whole) {
+    // The estimate was short: the rest follows when there is room.
+    engine_.want_log(client);
+    if (backend != tcp::kNone) engine_.want_log(backend);
+  }
+  ++snapshot_legs_;
+  return true;
+}
+
+bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
+  tcp::Connection& c = engine_.legs()[leg];
+  uint8_t* at = channel_.append(sizeof(OpenRecord), now);
+  if (at == nullptr) return false;
+  engine_.decide_edge(c);
+  tcp::Pipe& rx = engine_.pipes()[c.rx];
+  const tcp::Pipe& tx = engine_.pipes()[c.tx];
+  rx.logged = content_begin(rx);
+  OpenRecord r{};
+  r.header = header_of(kind, sizeof r);
+  r.leg = leg;
+  r.state = leg_state_of(c, tx.source == tcp::kNone && tx.fin);
+  if (c.state != tcp::State::syn_sent) r.state.rcv_nxt = tcp::receive_seq_of(c, rx.logged).raw();
+  r.state.state = static_cast<uint8_t>(without_fin(c.state));
+  r.state.flags = static_cast<uint8_t>(r.state.flags & ~kLegFinReceived);
+  r.partner = kind == RecordKind::bind ? c.partner : tcp::kNone;
+  r.local = c.key.local.bytes();
+  r.remote = c.key.remote.bytes();
+  r.local_port = c.key.local_port.value();
+  r.remote_port = c.key.remote_port.value();
+  r.service = c.service.value();
+  r.backend = c.backend.value();
+  r.iss = c.snd.iss.raw();
+  r.irs = c.rcv.irs.raw();
+  r.ts_offset = c.ts_offset;
+  r.snd_wnd_max = c.snd.wnd_max;
+  r.application_word = c.application_word;
+  r.rx_head = rx.head;
+  r.rx_tail = rx.logged;
+  r.tx_head = tx.head;
+  r.tx_tail = content_begin(tx);
+  r.mss = c.mss;
+  r.snd_scale = c.snd_scale;
+  r.rcv_scale = c.rcv_scale;
+  r.options = static_cast<uint8_t>((c.window_scaling ? kOptionWindowScaling : 0) | (c.timestamps ? kOptionTimestamps : 0) |
+                                   (c.sack ? kOptionSack : 0) | (c.active_open ? kOptionActiveOpen : 0));
+  std::memcpy(at, &r, sizeof r);
+  c.mirrored = true;
+  ++engine_.group(c.group).legs_mirrored;
+  return true;
+}
+
+// What an application has written and its peer has not acknowledged; nobody receives it a second time.
+bool OwnerLog::write_output(uint32_t leg, Instant now) {
+  const tcp::Connection& c = engine_.legs()[leg];
+  const tcp::Pipe& tx = engine_.pipes()[c.tx];
+  if (tx.source != tcp::kNone || c.tx == c.rx || c.partner != tcp::kNone || tx.held() == 0) return true;
+  tcp::ReadCursor cursor;
+  for (uint64_t offset = tx.head; offset < tx.tail;) {
+    const auto take = static_cast<uint32_t>(
+        std::min<uint64_t>(tx.tail - offset, frame_payload_ - sizeof(OutputRecord)));
+    uint8_t* at = channel_.append(static_cast<uint32_t>(sizeof(OutputRecord)) + take, now);
+    if (at == nullptr) return false;
+    OutputRecord r{};
+    r.header = header_of(RecordKind::output, sizeof r + take);
+    r.leg = leg;
+    std::memcpy(at, &r, sizeof r);
+    engine_.pipes().copy_out(tx, offset, take, at + sizeof r, cursor);
+    offset += take;
+  }
+  return true;
+}
+
+// The payload accepted since the last record, cut to fit frames; the last piece carries the whole state.
+bool OwnerLog::write_segments(uint32_t leg, Instant now) {
+  tcp::Connection& c = engine_.legs()[leg];
+  tcp::Pipe& rx = engine_.pipes()[c.rx];
+  const tcp::Pipe& tx = engine_.pipes()[c.tx];
+  rx.logged = std::min(std::max(rx.logged, std::min(rx.head, rx.tail)), rx.tail);
+  tcp::ReadCursor cursor;
+  while (true) {
+    const uint64_t remaining = rx.tail - rx.logged;
+    constexpr auto kHeader = static_cast<uint32_t>(sizeof(SegmentRecord));
+    uint32_t room = channel_.room_in_frame();
+    if (room < kHeader + std::min<uint64_t>(remaining, kPieceMin)) room = frame_payload_;
+    const auto take = static_cast<uint32_t>(std::min<uint64_t>(remaining, room - kHeader));
+    uint8_t* at = gate_has_room() ? channel_.append(kHeader + take, now) : nullptr;
+    if (at == nullptr) {
+      engine_.want_log(leg);
+      return false;
+    }
+    const bool last = take == remaining;
+    SegmentRecord r{};
+    r.header = header_of(RecordKind::segment, kHeader + take);
+    r.leg = leg;
+    r.state = leg_state_of(c, tx.source == tcp::kNone && tx.fin);
+    r.state.payload_length = static_cast<uint16_t>(take);
+    Seq nxt = c.rcv.nxt;
+    if (!last) {
+      nxt = tcp::receive_seq_of(c, rx.logged + take);
+      r.state.rcv_nxt = nxt.raw();
+      r.state.state = static_cast<uint8_t>(without_fin(c.state));
+      r.state.flags = static_cast<uint8_t>(r.state.flags & ~kLegFinReceived);
+    } else {
+      r.state.flags |= kLegComplete;
+    }
+    std::memcpy(at, &r, sizeof r);
+    engine_.pipes().copy_out(rx, rx.logged, take, at + kHeader, cursor);
+    rx.logged += take;
+    gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt, c.rcv.edge,
+                                            last ? tx.tail : 0};
+    if (last) return true;
+  }
+}
+
+void OwnerLog::write_close(tcp::LegId leg, Instant now) {
+  if (state_ == State::closed) return;
+  uint8_t* at = channel_.append(sizeof(CloseRecord), now);
+  // The standby would keep a leg that is gone: its peer's reset ends it there too. Not worth stopping the service for.
+  if (at == nullptr) return drops_.count(DropReason::mirror_log_full);
+  CloseRecord r{};
+  r.header = header_of(RecordKind::close, sizeof r);
+  r.leg = leg.index;
+  std::memcpy(at, &r, sizeof r);
+}
+
+bool OwnerLog::write_mark(bool is_end, Instant now) {
+  uint8_t* at = channel_.append(sizeof(MarkRecord), now);
+  if (at == nullptr) return false;
+  MarkRecord r{};
+  r.header = header_of(RecordKind::mark, sizeof r);
+  r.is_end = is_end;
+  r.legs = snapshot_legs_;
+  std::memcpy(at, &r, sizeof r);
+  return true;
+}
+
+void OwnerLog::snapshot(uint32_t legs_most, Instant now) {
+  if (state_ != State::syncing || snapshot_end_sequence_ != 0) return;
+  auto& legs = engine_.legs();
+  for (; legs_most > 0 && snapshot_next_ < legs.capacity(); ++snapshot_next_) {
+    const uint32_t leg = snapshot_next_;
+    if (!legs.is_live(leg)) continue;
+    const tcp::Connection& c = legs[leg];
+    const tcp::Group& group = engine_.group(c.group);
+    if (c.mirrored || !c.protect || group.always_local || !group.voice || !carries(c)) continue;
+    // A backend leg comes with its client leg; one whose client is gone only has to finish.
+    if (c.active_open) continue;
+    if (!open_session(leg, now)) return;  // no room: go on here next time
+    --legs_most;
+  }
+  if (snapshot_next_ < legs.capacity()) return;
+  if (write_mark(true, now)) snapshot_end_sequence_ = channel_.current_sequence();
+}
+
+void OwnerLog::on_ack(std::span<const uint8_t> payload, Instant now) {
+  if (payload.size() < sizeof(MirrorAckHeader)) return drops_.count(DropReason::cluster_malformed);
+  MirrorAckHeader ack;
+  std::memcpy(&ack, payload.data(), sizeof ack);
+  if (state_ == State::closed) return;
+  channel_.on_ack(ack, now);
+  commit_up_to(channel_.acknowledged());
+  if (state_ == State::syncing && snapshot_end_sequence_ != 0 && channel_.acknowledged() >= snapshot_end_sequence_)
+    state_ = State::synced;
+}
+
+void OwnerLog::commit_up_to(uint32_t sequence) {
+  while (gate_head_ < gate_tail_) {
+    const Gate& gate = gates_[gate_head_ % gates_.size()];
+    if (gate.sequence > sequence) return;
+    ++gate_head_;
+    if (!engine_.legs().is_live(gate.leg)) continue;
+    engine_.commit(engine_.legs()[gate.leg.index], gate.nxt, gate.edge, gate.sendable);
+    engine_.want_output(gate.leg.index);
+  }
+}
+
+}  // namespace understudy::mirror

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <vector>
+
+#include "dataplane/mirror/channel.h"
+#include "dataplane/mirror/record.h"
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::mirror {
+
+// The owner's end of one mirror stream: what one worker writes for its shards to one worker of the standby, and the
+// commit gate that its acknowledgements open. One thread.
+//
+//   write(leg)          a leg whose state changed: its records, and an entry in the gate
+//   acknowledged()      the standby has applied up to some frame: gate entries up to it commit their legs
+//   drop()              the standby is lost: every leg is committed at once and counts as unprotected
+//
+// A leg that is not in the stream yet is put there whole (with its session) the first time that it changes, or when the
+// snapshot's cursor passes it.
+class OwnerLog {
+ public:
+  enum class State : uint8_t { closed, syncing, synced };
+
+  // The stream carries the legs whose shard modulo `streams` is `index`.
+  OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp::Engine& engine, rte_mempool* pool,
+           FrameSink& sink);
+
+  void open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now);
+  // Unprotects all legs of this stream.
+  void drop(Instant now);
+  bool carries(const tcp::Connection& c) const { return state_ != State::closed && c.shard % streams_ == index_; }
+
+  // Writes what changed. False: no room now; the leg stays pending and its acknowledgements wait.
+  bool write(uint32_t leg, Instant now);
+  void write_close(tcp::LegId leg, Instant now);
+  // Puts up to `legs` more legs into the stream; ends the snapshot when all have been seen.
+  void snapshot(uint32_t legs, Instant now);
+  void flush(Instant now) { channel_.flush(now); }
+  void on_ack(std::span<const uint8_t> payload, Instant now);
+  void tick(Instant now) { channel_.tick(now); }
+  void excuse(Instant now) { channel_.excuse(now); }
+  Instant next_deadline() const { return channel_.next_deadline(); }
+
+  State state() const { return state_; }
+  // Payload bytes that may be accepted before the next round of writes.
+  uint64_t payload_budget() const;
+  const ChannelSender& channel() const { return channel_; }
+  DropCounters& drops() { return drops_; }
+  // Longest and summed delay between a record's frame and its commit.
+  struct Lag {
+    uint64_t commits = 0;
+    uint32_t gates_open = 0;
+  };
+  uint32_t gates_waiting() const { return static_cast<uint32_t>(gate_tail_ - gate_head_); }
+
+ private:
+  struct Gate {
+    uint32_t sequence;
+    tcp::LegId leg;
+    Seq nxt;
+    Seq edge;
+    uint64_t sendable;
+  };
+  bool open_session(uint32_t leg, Instant now);
+  bool write_open(uint32_t leg, RecordKind kind, Instant now);
+  bool write_output(uint32_t leg, Instant now);
+  bool write_segments(uint32_t leg, Instant now);
+  bool write_mark(bool is_end, Instant now);
+  uint64_t session_bytes(const tcp::Connection& c) const;
+  bool gate_has_room() const { return gate_tail_ - gate_head_ < gates_.size(); }
+  void commit_up_to(uint32_t sequence);
+
+  const uint32_t index_;
+  uint32_t streams_ = 1;
+  uint32_t frame_payload_;
+  tcp::Engine& engine_;
+  DropCounters drops_;
+  ChannelSender channel_;
+  State state_ = State::closed;
+  std::vector<Gate> gates_;  // a ring
+  uint64_t gate_head_ = 0;
+  uint64_t gate_tail_ = 0;
+  uint32_t snapshot_next_ = 0;
+  uint32_t snapshot_legs_ = 0;
+  uint32_t snapshot_end_sequence_ = 0;  // 0: not written yet
+};
+
+}  // namespace understudy::mirror

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "common/byte_order.h"
+#include "dataplane/tcp/connection.h"
+
+namespace understudy::mirror {
+
+// What the owner's log says (DESIGN section 5). Records are length-prefixed, and a reader skips kinds that it does not
+// know. Legs are named by the owner's slot index: CLOSE precedes the reuse of a slot, and order does the rest.
+//
+//   kind     carries
+//   open     a leg as it stands, without its bytes: on a SYN, and at the head of a snapshot
+//   bind     the same for a backend leg, with the client leg that it serves
+//   segment  what changed in one burst, with the payload that was accepted in order
+//   output   bytes in the send queue of a leg whose application writes them (snapshots only)
+//   close    the leg is gone
+//   mark     begin or end of a snapshot
+enum class RecordKind : uint8_t { open = 1, bind = 2, segment = 3, output = 4, close = 5, mark = 6 };
+
+struct RecordHeader {
+  be16_t length;  // whole record
+  uint8_t kind;
+  uint8_t reserved;
+};
+static_assert(sizeof(RecordHeader) == 4);
+
+// The changing part of the hard state.
+struct LegState {
+  be32_t rcv_nxt;
+  be32_t rcv_edge;
+  be32_t snd_una;
+  be32_t snd_nxt;
+  be32_t snd_wnd;
+  be32_t ts_recent;
+  uint8_t state;
+  uint8_t flags;  // LegStateFlag
+  be16_t payload_length;
+};
+static_assert(sizeof(LegState) == 28);
+constexpr uint8_t kLegFinReceived = 0x01;
+constexpr uint8_t kLegSendFin = 0x02;  // the send queue ends in a FIN (said by applications; the partner's follows its leg)
+constexpr uint8_t kLegOpened = 0x04;
+constexpr uint8_t kLegComplete = 0x08;  // with this record the standby holds everything that the owner has promised
+
+struct SegmentRecord {
+  RecordHeader header;
+  be32_t leg;
+  LegState state;  // payload_length bytes follow, which end at rcv_nxt (less one if a FIN was received)
+};
+static_assert(sizeof(SegmentRecord) == 36);
+
+struct OpenRecord {
+  RecordHeader header;
+  be32_t leg;
+  LegState state;
+  be32_t partner;  // bind: the client leg; otherwise kNone
+  std::array<uint8_t, 16> local;
+  std::array<uint8_t, 16> remote;
+  be16_t local_port;
+  be16_t remote_port;
+  be16_t service;
+  be16_t backend;
+  be32_t iss;
+  be32_t irs;
+  be32_t ts_offset;
+  be32_t snd_wnd_max;
+  be32_t application_word;
+  be64_t rx_head;  // stream offsets: what the receive queue holds begins here ...
+  be64_t rx_tail;  // ... after everything below this has been received
+  be64_t tx_head;
+  be64_t tx_tail;
+  be16_t mss;
+  uint8_t snd_scale;
+  uint8_t rcv_scale;
+  uint8_t options;  // OpenOption
+  uint8_t reserved[3];
+};
+static_assert(sizeof(OpenRecord) == 4 + 4 + 28 + 4 + 32 + 8 + 20 + 32 + 8);
+constexpr uint8_t kOptionWindowScaling = 0x01;
+constexpr uint8_t kOptionTimestamps = 0x02;
+constexpr uint8_t kOptionSack = 0x04;
+constexpr uint8_t kOptionActiveOpen = 0x08;
+
+struct OutputRecord {
+  RecordHeader header;
+  be32_t leg;  // bytes follow, to the end of the record
+};
+
+struct CloseRecord {
+  RecordHeader header;
+  be32_t leg;
+};
+
+struct MarkRecord {
+  RecordHeader header;
+  uint8_t is_end;
+  uint8_t reserved[3];
+  be32_t legs;  // that the snapshot held
+};
+
+LegState leg_state_of(const tcp::Connection& c, bool send_fin);
+
+// Steps through the records of a frame. Nothing at the end; `malformed` tells whether it ended well.
+class RecordReader {
+ public:
+  explicit RecordReader(std::span<const uint8_t> bytes) : rest_(bytes) {}
+  std::optional<std::span<const uint8_t>> next();
+  bool malformed() const { return malformed_; }
+
+ private:
+  std::span<const uint8_t> rest_;
+  bool malformed_ = false;
+};
+
+}  // namespace understudy::mirror

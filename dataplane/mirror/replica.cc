@@ -1,0 +1,236 @@
+#include "dataplane/mirror/replica.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace understudy::mirror {
+namespace {
+
+template <class T>
+bool load(std::span<const uint8_t> bytes, T& value) {
+  if (bytes.size() < sizeof value) return false;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return true;
+}
+
+// No owner has more slots; a larger number is damage.
+constexpr uint32_t kOwnerLegsMax = 1U << 26;
+
+}  // namespace
+
+Replica::Replica(tcp::Engine& engine) : engine_(engine) {}
+
+void Replica::on_open(uint32_t, Instant) {
+  forget_all();
+  state_ = State::syncing;
+}
+
+uint32_t& Replica::mapped(uint32_t owner_leg) {
+  if (owner_leg >= by_owner_leg_.size())
+    by_owner_leg_.resize(std::max<size_t>(owner_leg + 1, by_owner_leg_.size() * 2), tcp::kNone);
+  return by_owner_leg_[owner_leg];
+}
+
+void Replica::erase(uint32_t owner_leg) {
+  uint32_t& leg = mapped(owner_leg);
+  if (leg == tcp::kNone) return;
+  engine_.erase_mirrored(leg);
+  leg = tcp::kNone;
+  --legs_held_;
+}
+
+void Replica::forget_all() {
+  for (uint32_t owner_leg = 0; owner_leg < by_owner_leg_.size(); ++owner_leg) erase(owner_leg);
+  incomplete_.clear();
+}
+
+void Replica::mark_stale() {
+  if (state_ == State::none || state_ == State::stale) return;
+  forget_all();
+  state_ = State::stale;
+}
+
+void Replica::release(tcp::GroupIndex group) {
+  for (const uint32_t owner_leg : incomplete_) {
+    const uint32_t leg = mapped(owner_leg);
+    if (leg == tcp::kNone || engine_.legs()[leg].group != group) continue;
+    const uint32_t partner = engine_.legs()[leg].partner;
+    erase(owner_leg);
+    const auto other = std::ranges::find(by_owner_leg_, partner);
+    if (partner != tcp::kNone && other != by_owner_leg_.end())
+      erase(static_cast<uint32_t>(other - by_owner_leg_.begin()));
+  }
+  incomplete_.clear();
+  for (uint32_t& leg : by_owner_leg_) {
+    if (leg == tcp::kNone || engine_.legs()[leg].group != group) continue;
+    leg = tcp::kNone;
+    --legs_held_;
+  }
+}
+
+void Replica::on_frame(std::span<const uint8_t> records, rte_mbuf*, Instant now) {
+  if (state_ == State::stale) return;
+  RecordReader reader(records);
+  while (const auto record = reader.next()) {
+    ++records_;
+    if (apply(*record, now)) continue;
+    drops_.count(DropReason::mirror_record_malformed);
+    return mark_stale();  // the owner's stream and ours no longer agree: nothing of it may be resumed
+  }
+  if (!reader.malformed()) return;
+  drops_.count(DropReason::mirror_record_malformed);
+  mark_stale();
+}
+
+bool Replica::apply(std::span<const uint8_t> record, Instant now) {
+  switch (static_cast<RecordKind>(record[offsetof(RecordHeader, kind)])) {
+    case RecordKind::open:
+    case RecordKind::bind: {
+      OpenRecord r;
+      return load(record, r) && apply_open(r, r.header.kind == static_cast<uint8_t>(RecordKind::bind), now);
+    }
+    case RecordKind::segment:
+      return apply_segment(record, now);
+    case RecordKind::output:
+      return apply_output(record);
+    case RecordKind::close:
+      return apply_close(record);
+    case RecordKind::mark: {
+      MarkRecord r;
+      if (!load(record, r)) return false;
+      if (r.is_end && state_ == State::syncing) state_ = State::synced;
+      return true;
+    }
+  }
+  return true;  // a newer owner's kind
+}
+
+bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
+  const uint32_t owner_leg = r.leg.get();
+  if (owner_leg >= kOwnerLegsMax || r.state.state > static_cast<uint8_t>(tcp::State::time_wait)) return false;
+  erase(owner_leg);
+  const FlowKey key{IpAddress(r.local), IpAddress(r.remote), PortNumber(r.local_port.get()),
+                    PortNumber(r.remote_port.get())};
+  const tcp::Service* service = engine_.find_service(ServiceId(r.service.get()));
+  // A service that this node does not know, or a group that it owns itself: configurations or views differ.
+  if (service == nullptr || engine_.group(service->group).voice) return true;
+  if (const uint32_t old = engine_.legs().find(key); old != tcp::kNone) {
+    const auto known = std::ranges::find(by_owner_leg_, old);
+    if (known != by_owner_leg_.end())
+      erase(static_cast<uint32_t>(known - by_owner_leg_.begin()));
+    else
+      engine_.erase_mirrored(old);  // left over from before a fence
+  }
+  const uint32_t leg = engine_.insert_mirrored(key, service);
+  if (leg == tcp::kNone) return true;  // table full: the leg stays unprotected here, the count of legs shows it
+  tcp::Connection& c = engine_.legs()[leg];
+  c.snd.iss = Seq(r.iss.get());
+  c.rcv.irs = Seq(r.irs.get());
+  c.ts_offset = r.ts_offset.get();
+  c.snd.wnd_max = r.snd_wnd_max.get();
+  c.application_word = r.application_word.get();
+  c.backend = BackendId(r.backend.get());
+  c.mss = std::max<uint16_t>(r.mss.get(), 64);
+  c.snd_scale = std::min<uint8_t>(r.snd_scale, 14);
+  c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14);
+  c.window_scaling = r.options & kOptionWindowScaling;
+  c.timestamps = r.options & kOptionTimestamps;
+  c.sack = r.options & kOptionSack;
+  c.active_open = r.options & kOptionActiveOpen;
+  c.active_ms = engine_.engine_ms(now);
+  const uint32_t client = is_bind && r.partner.get() < by_owner_leg_.size() ? mapped(r.partner.get()) : tcp::kNone;
+  if (is_bind && client == tcp::kNone) {  // its client leg found no room here
+    engine_.erase_mirrored(leg);
+    return true;
+  }
+  if (is_bind) {
+    engine_.link(client, leg);
+  } else if (!service->application->attach(engine_, leg)) {
+    engine_.erase_mirrored(leg);
+    return true;
+  } else {
+    tcp::Pipe& rx = engine_.pipes()[c.rx];
+    tcp::Pipe& tx = engine_.pipes()[c.tx];
+    rx.head = r.rx_head.get();
+    rx.tail = r.rx_tail.get();
+    tx.head = r.tx_head.get();
+    tx.tail = r.tx_tail.get();
+  }
+  mapped(owner_leg) = leg;
+  ++legs_held_;
+  incomplete_.push_back(owner_leg);
+  apply_state(c, leg, r.state);
+  return true;
+}
+
+void Replica::apply_state(tcp::Connection& c, uint32_t, const LegState& s) {
+  c.state = static_cast<tcp::State>(s.state);
+  c.rcv.nxt = Seq(s.rcv_nxt.get());
+  c.rcv.edge = Seq(s.rcv_edge.get());
+  c.snd.una = Seq(s.snd_una.get());
+  c.snd.nxt = Seq(s.snd_nxt.get());
+  c.snd.wnd = s.snd_wnd.get();
+  c.snd.wnd_max = std::max(c.snd.wnd_max, c.snd.wnd);
+  c.ts_recent = s.ts_recent.get();
+  if (s.flags & kLegOpened) c.opened = c.partner != tcp::kNone || c.opened;
+}
+
+bool Replica::apply_segment(std::span<const uint8_t> record, Instant now) {
+  SegmentRecord r;
+  if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
+  const auto payload = record.subspan(sizeof r);
+  const LegState& s = r.state;
+  if (payload.size() < s.payload_length.get() || s.state > static_cast<uint8_t>(tcp::State::time_wait)) return false;
+  const uint32_t leg = mapped(r.leg.get());
+  if (leg == tcp::kNone) return true;
+  tcp::Connection& c = engine_.legs()[leg];
+  if (s.flags & kLegComplete) std::erase(incomplete_, r.leg.get());
+  c.active_ms = engine_.engine_ms(now);
+  const bool learns_irs = c.state == tcp::State::syn_sent && static_cast<tcp::State>(s.state) != tcp::State::syn_sent;
+  if (learns_irs) c.rcv.irs = Seq(s.rcv_nxt.get()) - (s.payload_length.get() + 1 + ((s.flags & kLegFinReceived) ? 1 : 0));
+  apply_state(c, leg, s);
+  if (c.state == tcp::State::syn_sent) return true;
+
+  tcp::Pipe& rx = engine_.pipes()[c.rx];
+  tcp::Pipe& tx = engine_.pipes()[c.tx];
+  const bool fin = s.flags & kLegFinReceived;
+  const uint64_t end = tcp::receive_offset_of(c, c.rcv.nxt, rx.tail) - (fin ? 1 : 0);
+  const uint64_t begin = end - s.payload_length.get();
+  if (begin > rx.tail) {
+    // Bytes that the sink acknowledged before they came were never held by anybody.
+    if (begin > rx.head) return false;
+    rx.tail = begin;
+  }
+  if (begin < rx.tail || end < rx.tail) return false;
+  if (!engine_.pipes().append_bytes(rx, payload.first(s.payload_length.get()))) return false;
+  if (c.snd.una != c.snd.iss) {
+    if (s.flags & kLegSendFin) tx.fin = true;
+    engine_.pipes().acknowledge(tx, engine_.offset_of_ack(c, c.snd.una));
+  }
+  if (fin && !c.fin_received) {
+    c.fin_received = true;
+    rx.fin = true;
+    if (rx.head > rx.tail) rx.head = rx.tail;
+  }
+  if (rx.sink == tcp::kNone)
+    if (const tcp::Service* service = engine_.find_service(c.service)) service->application->on_data(engine_, leg, now);
+  return true;
+}
+
+bool Replica::apply_output(std::span<const uint8_t> record) {
+  OutputRecord r;
+  if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
+  const uint32_t leg = mapped(r.leg.get());
+  if (leg == tcp::kNone) return true;
+  return engine_.pipes().append_bytes(engine_.pipes()[engine_.legs()[leg].tx], record.subspan(sizeof r));
+}
+
+bool Replica::apply_close(std::span<const uint8_t> record) {
+  CloseRecord r;
+  if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
+  std::erase(incomplete_, r.leg.get());
+  erase(r.leg.get());
+  return true;
+}
+
+}  // namespace understudy::mirror

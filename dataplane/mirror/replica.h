@@ -1,0 +1,57 @@
+#pragma once
+
+#include <vector>
+
+#include "dataplane/mirror/channel.h"
+#include "dataplane/mirror/record.h"
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::mirror {
+
+// The standby's end of one mirror stream: keeps the owner's legs in this worker's table, in the same hard-state struct,
+// with their voice off. One thread.
+class Replica : public ChannelReceiver::Consumer {
+ public:
+  enum class State : uint8_t {
+    none,     // no stream yet
+    syncing,  // the snapshot has not ended
+    synced,
+    stale,    // out of date: legs were discarded, and none may be resumed
+  };
+
+  explicit Replica(tcp::Engine& engine);
+
+  void on_open(uint32_t generation, Instant now) override;
+  void on_frame(std::span<const uint8_t> records, rte_mbuf* frame, Instant now) override;
+
+  // Out of date, by our own judgement or the owner's word: forgets its legs.
+  void mark_stale();
+  // The group is ours now: its legs leave this replica's hands. Sessions that had not arrived whole are dropped.
+  void release(tcp::GroupIndex group);
+
+  State state() const { return state_; }
+  uint32_t legs() const { return legs_held_; }
+  uint64_t records() const { return records_; }
+  DropCounters& drops() { return drops_; }
+
+ private:
+  bool apply(std::span<const uint8_t> record, Instant now);
+  bool apply_open(const OpenRecord& r, bool is_bind, Instant now);
+  bool apply_segment(std::span<const uint8_t> record, Instant now);
+  bool apply_output(std::span<const uint8_t> record);
+  bool apply_close(std::span<const uint8_t> record);
+  void apply_state(tcp::Connection& c, uint32_t leg, const LegState& state);
+  void forget_all();
+  void erase(uint32_t owner_leg);
+  uint32_t& mapped(uint32_t owner_leg);
+
+  tcp::Engine& engine_;
+  State state_ = State::none;
+  std::vector<uint32_t> by_owner_leg_;  // our leg for the owner's, tcp::kNone if there is none
+  std::vector<uint32_t> incomplete_;    // owner's legs that have not arrived whole
+  uint32_t legs_held_ = 0;
+  uint64_t records_ = 0;
+  DropCounters drops_;
+};
+
+}  // namespace understudy::mirror

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
-#include <rte_log.h>
 #include <rte_pause.h>
 
 #include "common/instant.h"
@@ -158,19 +157,12 @@ Status EthdevPort::reopen() {
   return device_.kind == DeviceKind::af_xdp ? start_when_free() : start();
 }
 
-// The kernel gives the queue of an XDP socket back some time after the socket was closed (an RCU grace
-// period); until then the next one is refused as busy. The driver would log each refusal as a fault.
 Status EthdevPort::start_when_free() {
-  constexpr int kAttempts = 50;
-  Status started;
-  rte_log_set_level_pattern("pmd.net.af_xdp", RTE_LOG_CRIT);
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    std::this_thread::sleep_for(10ms);
-    started = start();
-    if (started.ok()) break;
-  }
-  rte_log_set_level_pattern("pmd.net.af_xdp", RTE_LOG_NOTICE);
-  return started;
+  constexpr int kAttempts = 100;
+  constexpr uint32_t kFirstQueue = 0;
+  for (int attempt = 0; attempt < kAttempts && !xdp_queue_free(interface_->index(), kFirstQueue); ++attempt)
+    std::this_thread::sleep_for(kXdpQuiet);
+  return start();
 }
 
 bool EthdevPort::carrier() const {

@@ -1,10 +1,13 @@
 #include "dataplane/dpdk/pool.h"
 
 #include <algorithm>
+#include <bit>
+#include <vector>
 
 #include <fmt/format.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 
 namespace understudy {
@@ -12,14 +15,20 @@ namespace understudy {
 uint32_t bytes_per_buffer(uint16_t frame_room, uint16_t private_size) {
   const uint32_t element =
       static_cast<uint32_t>(sizeof(rte_mbuf)) + private_size + RTE_PKTMBUF_HEADROOM + frame_room;
-  return rte_mempool_calc_obj_size(element, 0, nullptr);
+  return rte_mempool_calc_obj_size(element, RTE_MEMPOOL_F_NO_SPREAD, nullptr);
+}
+
+uint16_t granted_room(uint16_t frame_room, uint16_t private_size, PageKind pages) {
+  constexpr uint32_t kOrdinaryPage = 4096;
+  const uint32_t needed = bytes_per_buffer(frame_room, private_size);
+  if (pages == PageKind::huge || needed > kOrdinaryPage) return frame_room;
+  return static_cast<uint16_t>(frame_room + std::bit_ceil(needed) - needed);
 }
 
 uint32_t buffers_for_memory(unsigned memory_mb, uint16_t frame_room, uint16_t private_size, PageKind pages) {
-  constexpr uint64_t kOrdinaryPage = 4096;
-  uint64_t each = bytes_per_buffer(frame_room, private_size);
-  if (pages == PageKind::ordinary && each <= kOrdinaryPage) each = kOrdinaryPage / (kOrdinaryPage / each);
-  each += 2 * sizeof(void*);  // its place in the ring of free ones, which is a power of two in size
+  // Beside the buffer its place in the ring of free ones, which is a power of two in size.
+  const uint64_t each =
+      bytes_per_buffer(granted_room(frame_room, private_size, pages), private_size) + 2 * sizeof(void*);
   return static_cast<uint32_t>(std::min<uint64_t>((uint64_t{memory_mb} << 20) / each, UINT32_MAX / 2));
 }
 
@@ -27,6 +36,43 @@ uint32_t cache_size(uint32_t buffers, unsigned lcores) {
   const uint32_t share = buffers / std::max(lcores, 1u) / 16;
   return std::min<uint32_t>({share, 256, RTE_MEMPOOL_CACHE_MAX_SIZE});
 }
+
+namespace {
+
+// Where the pool's memory does not begin with a page, its last buffer lies beyond what the af_xdp driver
+// registers with the kernel. It is taken out for good; `pool` is new and untouched.
+void set_last_buffer_aside(rte_mempool& pool) {
+  std::vector<void*> all(pool.size);
+  if (rte_mempool_ops_dequeue_bulk(&pool, all.data(), pool.size) != 0) return;
+  std::ranges::sort(all);
+  rte_mempool_ops_enqueue_bulk(&pool, all.data(), pool.size - 1);
+}
+
+// rte_pktmbuf_pool_create, but without padding buffers apart over memory channels: it would undo
+// granted_room.
+rte_mempool* make_pool(const PoolSettings& settings, uint32_t buffers, uint16_t room) {
+  const uint32_t element =
+      static_cast<uint32_t>(sizeof(rte_mbuf)) + settings.private_size + RTE_PKTMBUF_HEADROOM + room;
+  rte_mempool* pool =
+      rte_mempool_create_empty(settings.name.c_str(), buffers, element, cache_size(buffers, settings.lcores),
+                               sizeof(rte_pktmbuf_pool_private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_SPREAD);
+  if (pool == nullptr) return nullptr;
+  rte_pktmbuf_pool_private layout{};
+  layout.mbuf_data_room_size = static_cast<uint16_t>(RTE_PKTMBUF_HEADROOM + room);
+  layout.mbuf_priv_size = settings.private_size;
+  const bool made = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr) == 0;
+  rte_pktmbuf_pool_init(pool, &layout);
+  if (!made || rte_mempool_populate_default(pool) < 0) {
+    const int error = rte_errno;
+    rte_mempool_free(pool);
+    rte_errno = error;
+    return nullptr;
+  }
+  rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+  return pool;
+}
+
+}  // namespace
 
 void PoolDeleter::operator()(rte_mempool* pool) const {
   rte_mempool_free(pool);
@@ -37,14 +83,13 @@ Result<Pool> create_pool(const PoolSettings& settings) {
   const uint32_t buffers = settings.buffers != 0 ? settings.buffers
                                                  : buffers_for_memory(settings.memory_mb, settings.frame_room,
                                                                       settings.private_size, pages);
-  rte_mempool* pool = rte_pktmbuf_pool_create(
-      settings.name.c_str(), buffers, cache_size(buffers, settings.lcores), settings.private_size,
-      static_cast<uint16_t>(RTE_PKTMBUF_HEADROOM + settings.frame_room), SOCKET_ID_ANY);
+  const uint16_t room = granted_room(settings.frame_room, settings.private_size, pages);
+  rte_mempool* pool = make_pool(settings, buffers, room);
   if (pool == nullptr)
     return Error{fmt::format(
         "the pool '{}' of {} buffers ({} MB) cannot be made: {}; raise 'memory_mb'", settings.name, buffers,
-        uint64_t{buffers} * bytes_per_buffer(settings.frame_room, settings.private_size) >> 20,
-        rte_strerror(rte_errno))};
+        uint64_t{buffers} * bytes_per_buffer(room, settings.private_size) >> 20, rte_strerror(rte_errno))};
+  if (pages == PageKind::ordinary) set_last_buffer_aside(*pool);
   return Pool(pool);
 }
 

@@ -32,6 +32,10 @@ struct PoolStatistics {
 // Bytes of memory that one buffer costs, header and alignment included. Pure.
 uint32_t bytes_per_buffer(uint16_t frame_room, uint16_t private_size);
 enum class PageKind { huge, ordinary };
+// The room that a buffer really gets. On ordinary pages DPDK lets no buffer cross a page, and the af_xdp
+// driver computes the extent of the pool as if they lay side by side: it would lose every frame in the last
+// buffers. So there each buffer is widened until it fills its part of a page. Pure.
+uint16_t granted_room(uint16_t frame_room, uint16_t private_size, PageKind pages);
 // How many buffers `memory_mb` holds. On ordinary pages no buffer crosses a page, so each of the usual size
 // takes a whole one. Pure.
 uint32_t buffers_for_memory(unsigned memory_mb, uint16_t frame_room, uint16_t private_size, PageKind pages);

@@ -1,10 +1,13 @@
 #include "dataplane/dpdk/xdp_rings.h"
 
 #include <bit>
+#include <cerrno>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -131,6 +134,35 @@ uint32_t XdpRings::give_back(rte_mempool& pool) {
   if (descriptor_ >= 0 && inode_of(descriptor_) == inode_) close(descriptor_);
   descriptor_ = -1;
   return given_back;
+}
+
+bool xdp_queue_free(int interface_index, uint32_t queue) {
+  const int probe = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+  if (probe < 0) return true;  // the device will say why
+  constexpr size_t kChunk = 4096;
+  void* memory = mmap(nullptr, kChunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  xdp_umem_reg area{};
+  area.addr = reinterpret_cast<uintptr_t>(memory);
+  area.len = kChunk;
+  area.chunk_size = kChunk;
+  const int entries = 1;
+  bool prepared = setsockopt(probe, SOL_XDP, XDP_UMEM_REG, &area, sizeof area) == 0;
+  for (int ring : {XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING})
+    prepared = prepared && setsockopt(probe, SOL_XDP, ring, &entries, sizeof entries) == 0;
+  // Zero-copy is asked for because interfaces that need the copy refuse it after they have looked whether the
+  // queue is taken, and so don't give it to the probe.
+  sockaddr_xdp address{};
+  address.sxdp_family = AF_XDP;
+  address.sxdp_flags = XDP_ZEROCOPY;
+  address.sxdp_ifindex = static_cast<uint32_t>(interface_index);
+  address.sxdp_queue_id = queue;
+  const bool bound = prepared && bind(probe, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  const bool busy = prepared && !bound && errno == EBUSY;
+  close(probe);
+  munmap(memory, kChunk);
+  // A real device took the probe; its queue is free again when that is gone.
+  if (bound) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  return !busy;
 }
 
 }  // namespace understudy

@@ -19,6 +19,8 @@ namespace understudy {
 //   rings->give_back(pool);                   // the buffers return to the pool, the socket is closed
 //
 // The thread that owns the port.
+// A third, after a refused start: it loses the buffers that it had laid ready. So a port waits until
+// xdp_queue_free first.
 class XdpRings {
  public:
   static std::optional<XdpRings> of(int descriptor);  // none when it is no XDP socket
@@ -45,5 +47,9 @@ class XdpRings {
   uint64_t inode_;
   std::vector<Ring> rings_;
 };
+
+// Whether an XDP socket could be bound to this queue now. The kernel holds a queue for some time after its
+// last socket was closed (an RCU grace period and a work item).
+bool xdp_queue_free(int interface_index, uint32_t queue);
 
 }  // namespace understudy

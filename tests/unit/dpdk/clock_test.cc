@@ -1,5 +1,7 @@
 #include "dataplane/dpdk/clock.h"
 
+#include <array>
+
 #include <gtest/gtest.h>
 
 #include "dataplane/dpdk/pool.h"
@@ -48,6 +50,16 @@ TEST(PoolSize, ComesFromMemory) {
   const uint32_t on_pages = buffers_for_memory(64, 2048, 0, PageKind::ordinary);
   EXPECT_LE(on_pages, (64u << 20) / 4096);
   EXPECT_GE(on_pages, (64u << 20) / 4096 * 99 / 100);
+}
+
+TEST(PoolSize, BuffersFillTheirPartOfAnOrdinaryPage) {
+  for (const uint16_t room : std::array<uint16_t, 4>{1600, 1700, 2048, 3000}) {
+    const uint32_t each = bytes_per_buffer(granted_room(room, 0, PageKind::ordinary), 0);
+    EXPECT_GE(granted_room(room, 0, PageKind::ordinary), room);
+    EXPECT_EQ(4096 % each, 0u) << room << " became " << each;
+  }
+  EXPECT_EQ(granted_room(16384, 0, PageKind::ordinary), 16384);
+  EXPECT_EQ(granted_room(2048, 0, PageKind::huge), 2048);
 }
 
 TEST(PoolSize, CachesCannotHideThePool) {

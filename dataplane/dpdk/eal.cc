@@ -1,6 +1,7 @@
 #include "dataplane/dpdk/eal.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -22,6 +23,13 @@ std::vector<unsigned> usable_cpus() {
   for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
     if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
   return cpus;
+}
+
+// Even without files to put there, the environment makes a directory, and would leave it behind. Only when it
+// is empty.
+void remove_runtime_directory() {
+  std::error_code ignored;
+  std::filesystem::remove(rte_eal_get_runtime_dir(), ignored);
 }
 
 int run_body(void* body) {
@@ -65,6 +73,7 @@ Result<Eal> Eal::start(const EalSettings& settings) {
   if (rte_eal_init(static_cast<int>(texts.size()), pointers.data()) < 0)
     return Error{fmt::format("DPDK's environment does not start: {} (its arguments:{})",
                              rte_strerror(rte_errno), listed)};
+  remove_runtime_directory();
   auto state = std::make_unique<State>();
   state->bodies.resize(settings.workers);
   state->huge = rte_eal_has_hugepages() != 0;

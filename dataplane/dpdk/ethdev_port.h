@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "common/result.h"
@@ -77,6 +78,7 @@ class EthdevPort final : public Port {
   const EthdevPortSettings settings_;
   Device device_;
   std::optional<NetworkInterface> interface_;  // of a socket port
+  std::set<int> bpf_descriptors_;              // of an af_xdp port
   uint16_t port_id_;
   bool started_ = false;  // the port's thread reads it per burst
   MacAddress mac_;

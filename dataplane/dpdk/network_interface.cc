@@ -36,6 +36,13 @@ bool is_port_socket(int descriptor, DeviceKind kind, int index) {
          address.sll_ifindex == index && address.sll_protocol != 0;
 }
 
+bool is_bpf(int descriptor) {
+  std::error_code error;
+  const std::string target =
+      std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", descriptor), error);
+  return target.starts_with("anon_inode:bpf-map") || target.starts_with("anon_inode:bpf-prog");
+}
+
 }  // namespace
 
 Result<NetworkInterface> NetworkInterface::open(const std::string& name) {
@@ -109,6 +116,18 @@ std::set<int> open_descriptors() {
   // The listing had a descriptor of its own, which is closed again.
   std::erase_if(descriptors, [](int descriptor) { return fcntl(descriptor, F_GETFD) < 0; });
   return descriptors;
+}
+
+std::set<int> new_bpf_descriptors(const std::set<int>& before) {
+  std::set<int> found;
+  for (int descriptor : open_descriptors())
+    if (!before.contains(descriptor) && is_bpf(descriptor)) found.insert(descriptor);
+  return found;
+}
+
+void close_bpf_descriptors(const std::set<int>& descriptors) {
+  for (int descriptor : descriptors)
+    if (is_bpf(descriptor)) close(descriptor);
 }
 
 int find_port_socket(DeviceKind kind, int index, const std::set<int>& before) {

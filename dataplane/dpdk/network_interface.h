@@ -35,6 +35,10 @@ class NetworkInterface {
 
 // Descriptors of this process that are open now.
 std::set<int> open_descriptors();
+// Those of them that are BPF maps and programs and not in `before`.
+std::set<int> new_bpf_descriptors(const std::set<int>& before);
+// Closes those that are BPF maps and programs still: libxdp forgets two of them each time.
+void close_bpf_descriptors(const std::set<int>& descriptors);
 // The socket of a driver on interface `index`, among those that are open now and not in `before`. -1: none.
 int find_port_socket(DeviceKind kind, int index, const std::set<int>& before);
 // An AF_PACKET socket also receives what this host sends on the interface itself; this turns that off.

@@ -20,7 +20,7 @@ struct EthdevPortSettings {
   std::string device;                   // PCI address, or vdev string
   rte_mempool* pool = nullptr;          // received frames come from here; outlives the port
   uint16_t mtu = 0;                     // upper limit; 0: what the device carries. PCI devices are set to it
-  uint16_t receive_descriptors = 1024;  // not for socket ports: framecnt= and the driver say
+  uint16_t receive_descriptors = 2048;  // not for socket ports: framecnt= and the driver say
   uint16_t transmit_descriptors = 1024;
 };
 

@@ -127,7 +127,8 @@ Status EthdevPort::set_up_queues() {
   rte_ether_addr address{};
   if (int error = rte_eth_macaddr_get(port_id_, &address); error != 0)
     return failed("it has no address", error);
-  mac_ = MacAddress(std::to_array(address.addr_bytes));
+  const MacAddress current(std::to_array(address.addr_bytes));
+  if (current != mac_) mac_ = current;  // reopening writes nothing that others read
   return {};
 }
 

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <variant>
 #include <vector>
 
 #include "common/address.h"
@@ -78,7 +81,7 @@ struct CheckConfig {
 
 struct PoolConfig {
   std::string name;
-  PoolId id;  // position in the file
+  PoolId id;  // position in Config::pools, from 0
   std::vector<BackendConfig> backends;
   CheckConfig check;
   Mark mark;
@@ -86,7 +89,7 @@ struct PoolConfig {
 
 struct ServiceConfig {
   std::string name;
-  ServiceId id;  // position over all groups in the file
+  ServiceId id;  // position over all groups in the file, from 0
   PortNumber first_port, last_port;
   ApplicationKind application = ApplicationKind::echo;
   std::optional<PoolId> pool;  // proxy only
@@ -136,6 +139,8 @@ struct Config {
   std::vector<RouteConfig> routes;
   std::vector<PoolConfig> pools;
   std::vector<GroupConfig> groups;
+  // What is allowed and yet worth a word at every start, each as "file:line:column: sentence".
+  std::vector<std::string> warnings;
   const NodeConfig* find_node(std::string_view name) const;
 };
 

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/result.h"
+#include "control/config/config.h"
+
+namespace understudy::config {
+
+// A YAML document as plain values, each with its place. Only document.cc knows the YAML library.
+struct Value {
+  enum class Kind { nothing, scalar, list, mapping };
+  Kind kind = Kind::nothing;
+  Mark mark;
+  std::string text;                              // scalar
+  std::vector<Value> items;                      // list
+  std::vector<std::pair<Value, Value>> entries;  // mapping, in file order, repeated keys included
+};
+
+// The text's one document. An Error is a whole fault line, "file:line:column: ...".
+Result<Value> parse_document(const std::string& text, const std::string& name);
+
+// "a list", "a mapping", "nothing", "`text`": what stands there, for messages.
+std::string describe(const Value& value);
+
+}  // namespace understudy::config

@@ -1,0 +1,75 @@
+#include "control/config/sections.h"
+
+#include <array>
+
+#include <fmt/format.h>
+
+namespace understudy::config {
+namespace {
+
+constexpr std::array kArbiters = {Word<Arbiter>{"none", Arbiter::none}};
+
+void read_heartbeat(Reading& reading, const Value& value, ClusterConfig& cluster) {
+  Fields fields(reading, value, "cluster.heartbeat", "the heartbeat");
+  fields.duration("interval", cluster.heartbeat_interval, {1ms, 10s});
+  fields.number("misses", cluster.heartbeat_misses, {2, 1000}, Need::optional);
+  fields.finish();
+}
+
+void read_cluster(Reading& reading, const Value& value, ClusterConfig& cluster, std::string& secret_file) {
+  Fields fields(reading, value, "cluster", "the cluster");
+  fields.text("name", cluster.name, Need::required);
+  fields.text("secret_file", secret_file, Need::optional);
+  fields.choice<Arbiter>("arbiter", cluster.arbiter, kArbiters);
+  if (const Value* heartbeat = fields.mapping("heartbeat", Need::optional))
+    read_heartbeat(reading, *heartbeat, cluster);
+  fields.duration("standby_timeout", cluster.standby_timeout, {5ms, 10s});
+  fields.duration("in_sync_lease", cluster.in_sync_lease, {2ms, 10s});
+  fields.duration("reset_hold", cluster.reset_hold, {0s, 10min});
+  fields.number("shards", cluster.shards, {1, 4096}, Need::optional);
+  fields.finish();
+}
+
+void read_tcp(Reading& reading, const Value& value, TcpConfig& tcp) {
+  Fields fields(reading, value, "tcp", "tcp");
+  uint64_t buffer = tcp.receive_buffer;
+  fields.size("receive_buffer", buffer, {4096, 1U << 30});
+  tcp.receive_buffer = static_cast<uint32_t>(buffer);
+  fields.finish();
+}
+
+void read_route(Reading& reading, const Value& value, size_t index, Config& config) {
+  Fields fields(reading, value, fmt::format("routes[{}]", index), "a route");
+  RouteConfig route;
+  route.mark = value.mark;
+  if (const Value* to = fields.scalar("to", Need::required)) {
+    const auto prefix = Prefix::parse(to->text);
+    if (!prefix || !prefix->address.is_v4())
+      fields.fault(*to,
+                   fmt::format("`{}` is not a network; write 0.0.0.0/0 for everything or 10.40.0.0/24 for "
+                               "one network",
+                               to->text));
+    else
+      route.destination = *prefix;
+  }
+  fields.address("via", route.via, Need::required);
+  fields.finish();
+  config.routes.push_back(route);
+}
+
+}  // namespace
+
+void read_sections(Reading& reading, const Value& document, Config& config, std::string& secret_file) {
+  Fields fields(reading, document, "", "the file");
+  if (const Value* cluster = fields.mapping("cluster", Need::required))
+    read_cluster(reading, *cluster, config.cluster, secret_file);
+  if (const Value* tcp = fields.mapping("tcp", Need::optional)) read_tcp(reading, *tcp, config.tcp);
+  read_nodes(reading, fields.list("nodes", Need::required), config);
+  const auto routes = fields.list("routes", Need::optional);
+  for (size_t i = 0; i < routes.size(); ++i) read_route(reading, routes[i], i, config);
+  read_pools(reading, fields.list("pools", Need::optional), config);
+  read_groups(reading, fields.list("groups", Need::required), config);
+  fields.finish();
+}
+
+}  // namespace understudy::config

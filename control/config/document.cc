@@ -42,8 +42,8 @@ Value convert(const YAML::Node& node, const std::string& name, int depth, size_t
     case YAML::NodeType::Map:
       value.kind = Value::Kind::mapping;
       for (const auto& entry : node) {
-        Value key = convert(entry.first, name, depth + 1, budget);
-        value.entries.emplace_back(std::move(key), convert(entry.second, name, depth + 1, budget));
+        value.keys.push_back(convert(entry.first, name, depth + 1, budget));
+        value.items.push_back(convert(entry.second, name, depth + 1, budget));
       }
       break;
   }

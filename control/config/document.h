@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -14,9 +13,9 @@ struct Value {
   enum class Kind { nothing, scalar, list, mapping };
   Kind kind = Kind::nothing;
   Mark mark;
-  std::string text;                              // scalar
-  std::vector<Value> items;                      // list
-  std::vector<std::pair<Value, Value>> entries;  // mapping, in file order, repeated keys included
+  std::string text;          // scalar
+  std::vector<Value> items;  // the elements of a list, the values of a mapping
+  std::vector<Value> keys;   // mapping: one for each of items, in file order, repeated ones included
 };
 
 // The text's one document. An Error is a whole fault line, "file:line:column: ...".

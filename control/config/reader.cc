@@ -101,7 +101,8 @@ std::string Fields::path_of(std::string_view key) const {
 const Value* Fields::find(std::string_view key, Need need) {
   asked_.emplace_back(key);
   if (value_.kind != Value::Kind::mapping) return nullptr;
-  for (const auto& [name, value] : value_.entries) {
+  for (size_t i = 0; i < value_.keys.size(); ++i) {
+    const Value &name = value_.keys[i], &value = value_.items[i];
     if (name.kind != Value::Kind::scalar || name.text != key) continue;
     reading_.places.record(path_of(key), value.mark);
     if (value.kind == Value::Kind::nothing) {
@@ -234,7 +235,7 @@ void Fields::unknown_word(const Value& value, std::string_view key,
 void Fields::finish() {
   const std::vector<std::string_view> known(asked_.begin(), asked_.end());
   std::set<std::string> seen;
-  for (const auto& [key, value] : value_.entries) {
+  for (const Value& key : value_.keys) {
     if (key.kind != Value::Kind::scalar) {
       fault(key, fmt::format("a key of {} must be a word, but {} stands here", what_, describe(key)));
       continue;

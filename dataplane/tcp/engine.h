@@ -62,6 +62,12 @@ struct EngineCounters {
   uint64_t challenge_acks = 0;
 };
 
+// A mirrored leg that is gone; its slot may be taken again already.
+struct ClosedLeg {
+  LegId leg;
+  uint8_t shard = 0;
+};
+
 // The TCP engine of one worker: every leg of its shards, without I/O and without a clock. A burst is
 //
 //   receive(segment, now)...   →  log_pending(): the mirror writes what changed, or commit_all()
@@ -124,7 +130,7 @@ class Engine {
   uint64_t offset_of_ack(const Connection& c, Seq ack) const;
   uint32_t engine_ms(Instant now) const { return static_cast<uint32_t>(to_ms(now - start_)); }
   // Legs that ended since the last round, with the generation they had: the mirror writes CLOSE for them.
-  std::vector<LegId>& closed_legs() { return closed_legs_; }
+  std::vector<ClosedLeg>& closed_legs() { return closed_legs_; }
 
   // -- takeover (takeover.cc)
   void take_over(GroupIndex group, Epoch epoch, Instant now, Duration reset_hold);
@@ -280,7 +286,7 @@ class Engine {
   std::vector<uint32_t> output_pending_;
   std::vector<uint32_t> output_round_;
   std::vector<uint32_t> log_pending_;
-  std::vector<LegId> closed_legs_;
+  std::vector<ClosedLeg> closed_legs_;
   std::vector<TimeWaitEntry> time_wait_;  // a ring: all wait equally long
   size_t time_wait_head_ = 0;
   size_t time_wait_count_ = 0;

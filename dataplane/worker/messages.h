@@ -1,0 +1,134 @@
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/address.h"
+#include "common/instant.h"
+#include "common/strong.h"
+#include "dataplane/mirror/heartbeat.h"
+#include "dataplane/tcp/state.h"
+
+namespace understudy::worker {
+
+struct ConnectionQuery;
+
+// From control to a worker. One flat value, so that a ring can carry it; each kind reads the fields it names.
+struct Command {
+  enum class Kind : uint32_t {
+    promote,       // group, epoch, clock_us: speak for the group
+    demote,        // group: stop; legs stay, silently, and are discarded at the next stream
+    mute,          // group: transmit nothing, keep everything
+    unmute,        // group, epoch
+    beat,          // group, role, epoch, flag (standby synced): what the heartbeats say
+    peer_up,       // node, boot, workers, mac: a standby may be fed
+    peer_down,     // node
+    mark_stale,    // number (generation), worker: the owner has dropped us
+    backend,       // pool, backend, flag (up)
+    check,         // number (id), address, port, when (give up)
+    probe,         // address: a witness
+    broadcast,     // frame: a cluster frame's payload, number: ClusterFrameKind; goes out on every link
+    connections,   // query
+    reopen_ports,  // throw away what the ports still hold (fencing)
+  };
+  Kind kind = Kind::promote;
+  GroupId group;
+  NodeId node;
+  Epoch epoch;
+  PoolId pool;
+  BackendId backend;
+  PortNumber port;
+  uint16_t workers = 0;
+  uint16_t worker = 0;
+  mirror::GroupRole role = mirror::GroupRole::idle;
+  bool flag = false;
+  BootId boot;
+  uint64_t clock_us = 0;
+  uint64_t number = 0;
+  MacAddress mac;
+  IpAddress address;
+  Instant when{};
+  rte_mbuf* frame = nullptr;
+  ConnectionQuery* query = nullptr;
+};
+
+// From a worker to control.
+struct Report {
+  enum class Kind : uint32_t {
+    cluster_frame,   // frame, port: heartbeat, ownership or solicit; control frees it
+    check_result,    // number (id), flag (ok)
+    witness_answer,  // address, when
+    stalled,         // number (nanoseconds)
+    first_packet,    // group, when
+    standby_dropped, // number (generation)
+    rival,           // address, mac, port
+  };
+  Kind kind = Kind::cluster_frame;
+  GroupId group;
+  uint16_t port = 0;
+  uint16_t worker = 0;
+  bool flag = false;
+  uint64_t number = 0;
+  MacAddress mac;
+  IpAddress address;
+  Instant when{};
+  rte_mbuf* frame = nullptr;
+};
+
+// One row of `show conn`.
+struct ConnectionRow {
+  FlowKey key;
+  tcp::State state = tcp::State::established;
+  ServiceId service;
+  GroupId group;
+  bool is_protected = false;
+  bool adopted = false;
+  bool owned = false;
+  FlowKey partner;  // zero when there is none
+  uint64_t held_bytes = 0;
+  Duration srtt{0};
+  uint32_t cwnd = 0;
+  uint16_t worker = 0;
+};
+
+// Filled in by the worker, a bounded number of slots per round; control waits for `done`.
+struct ConnectionQuery {
+  uint32_t limit = 100;
+  GroupId group;  // zero: all
+  uint32_t next_slot = 0;
+  uint32_t matching = 0;
+  std::vector<ConnectionRow> rows;
+  std::atomic<bool> done{false};
+};
+
+// What a worker lets everybody see; written by the worker, relaxed.
+struct WorkerStatus {
+  static constexpr size_t kGroups = mirror::kHeartbeatGroupsMax;
+  std::atomic<uint64_t> progress{0};
+  std::atomic<int64_t> longest_stall_ns{0};
+  std::atomic<uint32_t> stalls{0};  // longer than an interval
+  struct GroupStatus {
+    std::atomic<uint32_t> legs{0};
+    std::atomic<uint32_t> unprotected{0};
+    std::atomic<uint64_t> clock_us{0};
+  };
+  std::array<GroupStatus, kGroups> groups;
+  // Owner's side: 0 closed, 1 syncing, 2 synced (the worst of the streams).
+  std::atomic<uint32_t> stream_state{0};
+  std::atomic<uint32_t> stream_frames_waiting{0};
+  std::atomic<uint32_t> stream_gates_waiting{0};
+  std::atomic<uint64_t> stream_frames{0};
+  std::atomic<uint64_t> stream_bytes{0};
+  std::atomic<uint64_t> stream_retransmitted{0};
+  std::atomic<uint32_t> standby_drops{0};
+  // Standby's side: mirror::Replica::State, the worst of the streams.
+  std::atomic<uint32_t> replica_state{0};
+  std::atomic<uint32_t> replica_legs{0};
+  std::atomic<uint64_t> replica_records{0};
+};
+
+}  // namespace understudy::worker

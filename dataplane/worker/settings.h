@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/address.h"
+#include "common/instant.h"
+#include "common/siphash.h"
+#include "common/strong.h"
+#include "dataplane/service/backend_pool.h"
+#include "dataplane/tcp/engine.h"
+#include "dataplane/worker/port.h"
+
+namespace understudy::worker {
+
+enum class ApplicationKind : uint8_t { proxy, echo, discard, tally };
+
+struct PortSetup {
+  Port* port = nullptr;
+  std::string name;
+  bool peer = false;               // carries the mirror
+  std::vector<Prefix> addresses;   // the node's own
+};
+
+struct GroupAddress {
+  IpAddress address;
+  uint16_t port = 0;  // position in WorkerSettings::ports
+};
+
+struct GroupSetup {
+  GroupId id;
+  MacAddress mac;  // for virtual_mac; the port's own under `gratuitous`
+  bool virtual_mac = true;
+  std::vector<GroupAddress> virtual_ips;
+  std::vector<GroupAddress> source_addresses;
+  bool accept_unprotected = true;
+};
+
+struct ServiceSetup {
+  ServiceId id;
+  GroupId group;
+  PortNumber first_port, last_port;
+  ApplicationKind application = ApplicationKind::echo;
+  PoolId pool;
+  bool protect = true;
+  Duration idle_timeout = 15min;
+};
+
+struct PoolSetup {
+  PoolId id;
+  std::vector<service::Backend> backends;
+};
+
+struct RouteSetup {
+  Prefix destination;
+  IpAddress via;
+};
+
+struct WorkerSettings {
+  NodeId node;
+  BootId boot;
+  uint32_t cluster = 0;  // id on the wire
+  Secret secret;
+  uint16_t index = 0;
+  uint16_t workers = 1;
+  uint32_t shards = 64;
+  Duration interval = 20ms;
+  Duration dead_after = 100ms;
+  Duration standby_timeout = 100ms;
+  Duration in_sync_lease = 60ms;
+  Duration reset_hold = 3s;
+  tcp::EngineSettings engine;
+  uint32_t mirror_window = 1024;  // frames
+  std::vector<PortSetup> ports;
+  std::vector<RouteSetup> routes;
+  std::vector<GroupSetup> groups;
+  std::vector<ServiceSetup> services;
+  std::vector<PoolSetup> pools;
+};
+
+}  // namespace understudy::worker

@@ -1,0 +1,148 @@
+"""The configuration that the lab gives its nodes, or the facts it needs about one that was given."""
+
+import os
+import pathlib
+import re
+import shutil
+
+from . import system
+from .topology import BACK, FRONT, NETWORKS
+
+FILE = system.RUN / "lab.yaml"
+SECRET = "lab.secret"
+MEMORY_MB = 512  # per node
+
+HEAD = """\
+# Written by `tools/lab up`.
+cluster:
+  name: lab
+  secret_file: {secret}
+  arbiter: none
+  heartbeat: {{interval: 20ms, misses: 5}}
+
+nodes:
+{nodes}
+routes:
+  - {{to: 0.0.0.0/0, via: {front}.1}}
+
+pools:
+  - name: nginx
+    check: {{interval: 500ms, timeout: 300ms, rise: 2, fall: 3}}
+    backends:
+      - {{name: b1, address: {back}.11, port: 80}}
+      - {{name: b2, address: {back}.12, port: 80}}
+  - name: nginx-tls
+    backends:
+      - {{name: b1, address: {back}.11, port: 443}}
+      - {{name: b2, address: {back}.12, port: 443}}
+  - name: any-on-b1
+    check: {{port: 80}}
+    backends:
+      - {{name: b1, address: {back}.11}}
+
+groups:
+  - name: web
+    id: 1
+    mac: "02:55:53:00:00:01"
+    arp: virtual_mac
+    virtual_ips: [{front}.10/24]
+    source_addresses: [{back}.100/24]
+    successors: [{successors}]
+    failover: successor_order
+    failback: never
+    services:
+      - {{name: http, ports: 80, application: proxy, pool: nginx}}
+      - {{name: https, ports: 443, application: proxy, pool: nginx-tls}}
+      - {{name: iperf, ports: 5201, application: proxy, pool: any-on-b1}}
+      - {{name: ssh, ports: 22, application: proxy, pool: any-on-b1}}
+      - {{name: range, ports: 19000-19099, application: proxy, pool: any-on-b1}}
+      - {{name: echo, ports: 7, application: echo}}
+      - {{name: discard, ports: 9, application: discard}}
+      - {{name: tally, ports: 7777, application: tally}}
+"""
+
+NODE = """\
+  - name: {name}
+    id: {number}
+    workers: {workers}
+    idle: adaptive
+    memory_mb: {memory}
+    console_socket: {socket}
+    ports:
+"""
+
+
+def write_default(names, pmd, workers, peer_mtu):
+    (system.RUN / SECRET).write_bytes(os.urandom(32).hex().encode())
+    (system.RUN / SECRET).chmod(0o600)
+    nodes = "".join(node(number, name, pmd, workers, peer_mtu) for number, name in enumerate(names, 1))
+    FILE.write_text(HEAD.format(secret=SECRET, nodes=nodes, front=FRONT, back=BACK, successors=", ".join(names)))
+
+
+def node(number, name, pmd, workers, peer_mtu):
+    addresses = {"front": f", address: {FRONT}.{10 + number}/24", "back": f", address: {BACK}.{20 + number}/24"}
+    lines = NODE.format(name=name, number=number, workers=workers, memory=MEMORY_MB,
+                        socket=system.RUN / f"{name}.sock")
+    for index, network in enumerate(NETWORKS):
+        mtu = f", mtu: {peer_mtu}" if network == "peer" and peer_mtu != 1500 else ""
+        lines += (f'      - {{name: {network}, device: "net_{pmd}{index},iface={network}", roles: [{network}]'
+                  f"{addresses.get(network, '')}{mtu}}}\n")
+    return lines
+
+
+def use(path):
+    """Takes a configuration that was given, with the secret beside it, and returns the names of its nodes."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise system.LabError(f"there is no configuration {path}")
+    shutil.copy(path, FILE)
+    secret = re.search(r"^\s*secret_file:\s*([^\s#]+)", path.read_text(), re.M)
+    if secret and not os.path.isabs(secret[1]):
+        target = system.RUN / secret[1]
+        if (path.parent / secret[1]).is_file():
+            shutil.copy(path.parent / secret[1], target)
+        else:
+            target.write_bytes(os.urandom(32).hex().encode())
+        target.chmod(0o600)
+    names = node_names()
+    if not names:
+        raise system.LabError(f"{path} names no nodes")
+    strange = [name for name in names if not re.fullmatch(r"n[1-9]\d*", name)]
+    if strange:
+        raise system.LabError(f"the lab's nodes are called n1, n2, ...; {path} names {', '.join(strange)}")
+    return names
+
+
+def text():
+    try:
+        return FILE.read_text()
+    except OSError:
+        raise system.LabError("the lab is not up; `tools/lab up` raises it") from None
+
+
+def section(name):
+    found = re.search(rf"^{name}:.*\n((?:[ #].*\n|\n)*)", text() + "\n", re.M)
+    return found[1] if found else ""
+
+
+def node_names():
+    return re.findall(r"^ {2}- (?:\{)?name: *([\w-]+)", section("nodes"), re.M)
+
+
+def group_names():
+    return re.findall(r"^ {2}- (?:\{)?name: *([\w-]+)", section("groups"), re.M)
+
+
+def virtual_ips():
+    lists = re.findall(r"virtual_ips: *\[([^\]]*)\]", section("groups"))
+    return [entry.strip().split("/")[0] for one in lists for entry in one.split(",")]
+
+
+def console_socket(name):
+    """The lab's own place, or the appliance's default where a given configuration names none."""
+    for entry in re.split(r"^ {2}- ", section("nodes"), flags=re.M):
+        if re.match(rf"(?:\{{)?name: *{re.escape(name)}\b", entry):
+            found = re.search(r"console_socket: *([^\s,}#]+)", entry)
+            if found:
+                return pathlib.Path(found[1].strip("\"'"))
+    return pathlib.Path(f"/run/understudy/{name}.sock")

@@ -1,0 +1,192 @@
+"""The appliance's processes in the lab: start, signals, console, and what they say of the cluster."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from . import configuration, system, topology
+from .system import LabError, RUN
+
+
+def log_file(name):
+    return RUN / f"{name}.log"
+
+
+def names():
+    return configuration.node_names()
+
+
+def check_name(name):
+    if name not in names():
+        raise LabError(f"there is no node {name} in this lab; there are {', '.join(names())}")
+
+
+def processes(name):
+    """The node's own process, or none; not what a person runs in its namespace."""
+    return [process for process in system.processes_in(name) if "run" in system.command_of(process)
+            and any(os.path.basename(word) == "understudy" for word in system.command_of(process)[:1])]
+
+
+def start(name):
+    check_name(name)
+    if processes(name):
+        raise LabError(f"{name} runs already")
+    if not system.binary().exists():
+        raise LabError(f"{system.binary()} is not built; `meson setup build && ninja -C build` makes it")
+    topology.reset_node_ports(name)
+    socket_path = configuration.console_socket(name)
+    socket_path.parent.mkdir(parents=True, exist_ok=True)
+    started = system.start_process(["nice", "-n", "-20", system.binary(), "run", configuration.FILE, "--node", name],
+                                   log_file(name), name)
+    # `ip netns exec` and nice become the program without a new process.
+    if not system.wait_until(lambda: processes(name) or started.poll() is not None, 5, 0.005) or \
+            started.poll() is not None:
+        raise LabError(f"{name} does not start:\n{system.tail(log_file(name))}")
+
+
+def send(name, number):
+    """Sends a signal; returns the moment on the monotonic clock just before it left."""
+    check_name(name)
+    found = processes(name)
+    if not found:
+        raise LabError(f"{name} is not running")
+    moment = time.monotonic()
+    for process in found:
+        os.kill(process, number)
+    return moment
+
+
+def kill(name):
+    return send(name, signal.SIGKILL)
+
+
+def stop(name, seconds=5):
+    """SIGTERM, and the wait until it has ended."""
+    found = processes(name)
+    send(name, signal.SIGTERM)
+    if not system.wait_until(lambda: not any(system.is_running(process) for process in found), seconds):
+        raise LabError(f"{name} has not ended {seconds} s after SIGTERM")
+
+
+def console(name, words, seconds=5):
+    """Output and success of one console command."""
+    check_name(name)
+    try:
+        done = subprocess.run([str(system.binary()), "console", "--socket", str(configuration.console_socket(name)),
+                               *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds,
+                              check=False)
+    except subprocess.TimeoutExpired:
+        return f"{name}'s console does not answer within {seconds} s\n", False
+    return done.stdout, done.returncode == 0
+
+
+def ask(name, *words):
+    """The JSON answer to a console command, or None when the node does not answer."""
+    if not processes(name):
+        return None
+    output, good = console(name, [*words, "json"])
+    if not good:
+        return None
+    try:
+        return json.loads(output)
+    except ValueError:
+        return None
+
+
+def cluster_view(name):
+    """What a node says of each group: {group: {"state", "owner", "protection", "synced"}}, or None without an answer.
+
+    The one place that knows the fields of `show cluster json`: `groups` is a list; of each group `state` is the
+    node's own in the failover table, for an owner with `protection` unprotected, syncing or protected."""
+    answer = ask(name, "show", "cluster")
+    if answer is None:
+        return None
+    view = {}
+    for group in answer.get("groups", []):
+        state = str(group.get("state", ""))
+        view[group.get("name")] = {
+            "state": state, "owner": state.startswith("owner"),
+            "protection": str(group.get("protection", group.get("readiness", state))), "epoch": group.get("epoch")}
+    return view
+
+
+def views():
+    return {name: cluster_view(name) for name in names()}
+
+
+def owner(group=None):
+    """Name of the node that says it owns the group (the first of the configuration by default), or None."""
+    group = group or configuration.group_names()[0]
+    if group not in configuration.group_names():
+        raise LabError(f"there is no group {group}; there are {', '.join(configuration.group_names())}")
+    owners = [name for name, view in views().items() if view and view.get(group, {}).get("owner")]
+    if len(owners) > 1:
+        raise LabError(f"{' and '.join(owners)} both say that they own {group}")
+    return owners[0] if owners else None
+
+
+def is_protected(view):
+    words = view["protection"].replace("(", " ").replace(")", " ").split()
+    return view["owner"] and "protected" in words
+
+
+def all_synced():
+    """Every group has one owner, and that owner has a standby that holds everything."""
+    seen = views()
+    return all(sum(1 for view in seen.values() if view and is_protected(view.get(group, NOTHING))) == 1
+               for group in configuration.group_names())
+
+
+NOTHING = {"state": "", "owner": False, "protection": "", "epoch": None}
+
+
+def longest_stall(name):
+    """What `show worker json` says of stalls: {path of the field: value}, or a sentence when there is no answer."""
+    answer = ask(name, "show", "worker")
+    if answer is None:
+        return f"{name} does not answer"
+    found = {}
+
+    def walk(value, path):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(inner, f"{path}.{key}" if path else key)
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                walk(inner, f"{path}[{index}]")
+        elif "stall" in path.rpartition(".")[2]:
+            found[path] = value
+    walk(answer, "")
+    return found or f"{name} reports no stall"
+
+
+def answers(address, place="client", port=80, seconds=0.5):
+    """True when a TCP connect works and an HTTP request on it gets 200."""
+    try:
+        with system.tcp_connect(place, address, port, seconds) as connection:
+            connection.sendall(b"HEAD /small.txt HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")
+            return connection.recv(64).startswith(b"HTTP/1.1 200")
+    except (OSError, socket.timeout):
+        return False
+
+
+def all_answering(place="client"):
+    return all(answers(address, place) for address in configuration.virtual_ips())
+
+
+def wait_answering(seconds):
+    end = time.monotonic() + seconds
+    while not all_answering():
+        ended = [name for name in names() if not processes(name)]
+        if len(ended) == len(names()) or time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def report():
+    """The ends of all nodes' logs, for a message about a failure."""
+    return "\n".join(f"--- {log_file(name)}\n{system.tail(log_file(name))}" for name in names())

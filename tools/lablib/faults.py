@@ -25,8 +25,13 @@ def check_station(network, place):
     check_network(network)
     if not system.namespace_file(place).exists():
         raise LabError(f"there is no {place} in the lab now; there are {', '.join(system.places()) or 'none'}")
-    if (place, network) not in [station[:2] for station in topology.stations([place])]:
+    nodes = [place] if is_node(place) else []
+    if (place, network) not in [station[:2] for station in topology.stations(nodes)]:
         raise LabError(f"{place} is not on the {network} network")
+
+
+def is_node(place):
+    return place[0] == "n" and place[1:].isdigit()
 
 
 def unplug(network, place):
@@ -151,7 +156,7 @@ def relay_processes(network):
 
 
 def move(network, bridge):
-    nodes = [place for place in system.places() if place[0] == "n" and place[1:].isdigit()]
+    nodes = [place for place in system.places() if is_node(place)]
     if network == "peer":
         nodes = nodes[1:]
     run("ip", "-n", namespace("switch"), "-batch", "-",

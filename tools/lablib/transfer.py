@@ -16,6 +16,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import mmap
 import select
 import socket
 import struct
@@ -33,20 +34,30 @@ class Broken(Exception):
     """The transfer ended in a way that a client would call a failure."""
 
 
+def shared_count(path):
+    """Eight bytes that another process may map too."""
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), 8)
+
+
 class Progress:
     """The curve of one count of bytes, and the longest time in which it did not rise."""
 
-    def __init__(self, moment):
+    def __init__(self, moment, watch=None):
+        self.watch = watch and shared_count(watch)
         self.began = self.last = moment
         self.bytes = 0
         self.gap = 0.0
         self.gap_at = moment
         self.samples = [(moment, 0)]
+        self.before = 0
 
     def at(self, moment, count):
         if count <= self.bytes:
             return
         self.bytes = count
+        if self.watch:
+            self.watch[:8] = count.to_bytes(8, sys.byteorder)
         if moment - self.last > self.gap:
             self.gap, self.gap_at = moment - self.last, self.last
         if moment - self.samples[-1][0] >= SAMPLE_SECONDS:
@@ -54,8 +65,6 @@ class Progress:
                 self.samples.append((self.last, self.before))
             self.samples.append((moment, count))
         self.last, self.before = moment, count
-
-    before = 0
 
     def end(self, moment):
         """A transfer that broke off has a gap up to its end."""
@@ -133,14 +142,10 @@ def unacknowledged(connection):
 
 
 def upload(connection, options, deadline, progress, result):
-    with open(options.file, "rb") as source:
-        content = source.read()
-    result["sha256"] = hashlib.sha256(content).hexdigest()
+    content = options.content
     head = (f"PUT {options.path} HTTP/1.1\r\nHost: {options.host}\r\nContent-Length: {len(content)}\r\n"
             "Connection: close\r\n\r\n").encode()
-    moment = time.monotonic()
-    progress.__init__(moment)  # reading and hashing the file was not the network's time
-    accepted = Progress(moment)
+    accepted = Progress(time.monotonic())
     connection.setblocking(False)
     connection.send(head)
     view = memoryview(content)
@@ -170,9 +175,13 @@ def upload(connection, options, deadline, progress, result):
 def transfer(options):
     """Runs one transfer to its end, good or bad, and returns the result that main prints."""
     result = {"direction": options.direction, "complete": False, "reset": False, "error": None}
+    if options.direction == "upload":  # read and hashed before the clock starts
+        with open(options.file, "rb") as source:
+            options.content = source.read()
+        result["sha256"] = hashlib.sha256(options.content).hexdigest()
     began = time.monotonic()
     deadline = began + options.timeout
-    progress = Progress(began)
+    progress = Progress(began, options.watch)
     connection = None
     try:
         connection = connect(options.host, options.port, deadline)
@@ -204,6 +213,7 @@ def main():
     parser.add_argument("--port", type=int, default=80)
     parser.add_argument("--path", default="/big.bin", help="of the resource; for an upload /upload/NAME")
     parser.add_argument("--file", help="what to upload")
+    parser.add_argument("--watch", metavar="FILE", help="eight bytes to keep the count of bytes in, as it rises")
     parser.add_argument("--timeout", type=float, default=60)
     options = parser.parse_args()
     if options.direction == "upload" and not options.file:

@@ -1,0 +1,162 @@
+"""The main proof as one call: a download and an upload at once, the owner killed in the middle, and a verdict."""
+
+import dataclasses
+import json
+import mmap
+import os
+import random
+import subprocess
+import sys
+import time
+
+from . import backends, configuration, nodes, system
+from .system import LabError, RUN, ROOT
+
+TRANSFER_SECONDS = 60  # a transfer that takes longer has failed
+
+
+@dataclasses.dataclass
+class Outcome:
+    download: dict
+    upload: dict
+    victim: str
+    killed_at: float
+    done: dict  # direction -> share of its bytes at the kill
+    stalls: dict
+    faults: list
+
+    @property
+    def gap_ms(self):
+        """The longest time that either transfer stood still."""
+        return max(self.download["longest_gap_ms"], self.upload["longest_gap_ms"])
+
+    @property
+    def resets(self):
+        return int(self.download["reset"]) + int(self.upload["reset"])
+
+    @property
+    def hit_both(self):
+        return all(0 < share < 1 for share in self.done.values())
+
+    def sentence(self):
+        shares = ", ".join(f"{direction} at {share:.0%}" for direction, share in self.done.items())
+        speeds = f"{self.download['mbit_per_second']:.0f} and {self.upload['mbit_per_second']:.0f} Mbit/s"
+        return (f"killed {self.victim} with the {shares}; longest gap {self.gap_ms:.0f} ms, {speeds}, "
+                f"{self.resets} resets; {'good' if not self.faults else '; '.join(self.faults)}")
+
+
+def lab(*words):
+    """A command of tools/lab; its own message becomes the error."""
+    done = subprocess.run([str(ROOT / "tools/lab"), *map(str, words)], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
+    if done.returncode != 0:
+        raise LabError(done.stdout.strip() or f"tools/lab {' '.join(map(str, words))} failed")
+    return done.stdout.strip()
+
+
+def client(place, module, *words):
+    """A client of this package as a process of its own at a place."""
+    command = ["ip", "netns", "exec", system.namespace(place), sys.executable, "-m", f"lablib.{module}"]
+    return subprocess.Popen([*command, *map(str, words)], cwd=ROOT / "tools", stdin=subprocess.DEVNULL, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+class Transfer:
+    """A running transfer whose count of bytes can be read meanwhile."""
+
+    def __init__(self, place, direction, name):
+        self.direction = direction
+        self.watch = RUN / f"watch-{direction}"
+        self.watch.write_bytes(bytes(8))
+        with open(self.watch, "r+b") as file:
+            self.count = mmap.mmap(file.fileno(), 8)
+        words = ["--watch", self.watch, "--timeout", TRANSFER_SECONDS]
+        if direction == "upload":
+            words += ["--path", f"/upload/{name}", "--file", backends.CACHE / backends.BIG]
+        self.process = client(place, "transfer", direction, configuration.virtual_ips()[0], *words)
+
+    def share(self):
+        return int.from_bytes(self.count[:8], sys.byteorder) / backends.BIG_BYTES
+
+    def result(self):
+        output, errors = self.process.communicate(timeout=TRANSFER_SECONDS + 30)
+        if not output:
+            raise LabError(f"the {self.direction} client failed: {errors.strip()}")
+        return json.loads(output)
+
+
+def owner_now(seconds=10):
+    found = system.wait_until(nodes.owner, seconds, 0.05)
+    if not found:
+        raise LabError(f"no node owns the group\n{nodes.report()}")
+    return found
+
+
+def wait_synced(seconds=15):
+    if not system.wait_until(nodes.all_synced, seconds, 0.05):
+        raise LabError(f"no synced standby within {seconds} s: {nodes.views()}\n{nodes.report()}")
+
+
+def transfers_with_kill(place="client", when=None, seed=None, tell=lambda text: None):
+    """Runs both transfers and kills the owner when one of them has reached the share `when` of its bytes (a random
+    one and a random share without it). The killed node stays down."""
+    chance = random.Random(seed)
+    wait_synced()
+    victim = owner_now()
+    stalls = {name: nodes.longest_stall(name) for name in nodes.names()}
+    name = f"trial-{os.getpid()}-{time.monotonic_ns()}"
+    transfers = [Transfer(place, direction, name) for direction in ("download", "upload")]
+    tell(f"a download and an upload of {backends.BIG_BYTES // 1_000_000} MB run through the virtual IP")
+    trigger = chance.choice(transfers) if when is None else transfers[0]
+    share = chance.uniform(0.03, 0.9) if when is None else when
+    while trigger.share() < share and trigger.process.poll() is None:
+        time.sleep(0.001)
+    shares = {transfer.direction: transfer.share() for transfer in transfers}
+    killed_at = nodes.kill(victim)
+    tell(f"SIGKILL to {victim}, the owner")
+    results = {transfer.direction: transfer.result() for transfer in transfers}
+    survivor_stalls = {node: nodes.longest_stall(node) for node in nodes.names() if node != victim}
+    faults = verdict(results["download"], results["upload"], name)
+    return Outcome(results["download"], results["upload"], victim, killed_at, shares, {**stalls, **survivor_stalls},
+                   faults)
+
+
+def verdict(down, up, upload_name):
+    """Sentences about what is not as it should be; removes the stored upload."""
+    faults = []
+    for result in (down, up):
+        if not result["complete"]:
+            faults.append(f"the {result['direction']} broke off after {result['bytes']} bytes: {result['error']}")
+    if down["complete"] and down["sha256"] != backends.big_sha256():
+        faults.append("the download differs from the file")
+    stored = backends.stored_uploads(upload_name)
+    if up["complete"]:
+        if len(stored) != 1:
+            faults.append(f"the upload is stored on {len(stored)} backends")
+        elif not backends.sha256_of(stored[0]) == up["sha256"] == backends.big_sha256():
+            faults.append("the stored upload differs from the file")
+    for path in stored:
+        path.unlink()
+    return faults
+
+
+def bring_back(victim, seconds=15):
+    """Starts a killed node again and waits until it is the synced standby."""
+    nodes.start(victim)
+    wait_synced(seconds)
+
+
+def count_requests(place, run, seconds, at=None, action=None):
+    """Counts requests for a time, does `action` at the given second, and returns (answered, faults)."""
+    from . import request_counter  # only needed here, and it is a program of its own
+    process = client(place, "request_counter", configuration.virtual_ips()[0], "--run", run, "--seconds", seconds)
+    if action:
+        time.sleep(at)
+        action()
+    output, errors = process.communicate(timeout=seconds + 60)
+    if not output:
+        raise LabError(f"the request counter failed: {errors.strip()}")
+    result = json.loads(output)
+    # nginx writes a line when it has finished with a request, a moment after the client has its answer.
+    system.wait_until(lambda: not request_counter.compare(result, backends.requests_logged()), 3, 0.2)
+    return len(result["answered"]), request_counter.compare(result, backends.requests_logged())

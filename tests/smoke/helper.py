@@ -38,7 +38,7 @@ def lab(options, *arguments):
         yield
     finally:
         keep_logs(options.keep_logs)
-        trial.lab("down")
+        trial.take_down()
 
 
 def keep_logs(directory):

@@ -48,7 +48,7 @@ def line(x1, y1, x2, y2, colour, width=1.0, dash=""):
 def panel(direction, curve, pause, top, scale):
     """One transfer: grid, shaded pause with its label, and the curve."""
     began, seconds, x_of = scale
-    bins = rates(curve, began, seconds)
+    bins = rates(curve, began, min(seconds, curve[-1][0] - began))
     step = nice_step(max(max(bins), 1) * 1.15, 4)
     most = step * (int(max(bins) * 1.15 / step) + 1)
     bottom = top + PANEL

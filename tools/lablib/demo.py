@@ -135,7 +135,7 @@ def judge(story, seen):
     return good
 
 
-def draw(story, seen):
+def draw(story, seen, good):
     curves = {direction: curve for direction, curve in seen["curves"].items() if len(curve) > 1}
     if not curves:
         return
@@ -143,8 +143,9 @@ def draw(story, seen):
     for direction, (length, _, _) in pauses.items():
         story.tell(f"longest pause of the {direction} after the kill: {length * 1000:.0f} ms")
     picture = OUTPUT / "throughput.svg"
-    chart.draw(picture, curves, pauses, seen["killed_at"], "A download and an upload survive their load balancer",
-               f"{seen['victim']}, the owner, gets SIGKILL; the connections go on through its understudy")
+    chart.draw(picture, curves, pauses, seen["killed_at"],
+               "A download and an upload survive their load balancer" if good else "A takeover that FAILED",
+               f"{seen['victim']}, the owner, gets SIGKILL during both transfers")
     story.tell(f"throughput over time: {picture.relative_to(system.ROOT)}")
 
 
@@ -160,10 +161,10 @@ def main():
         story.began = None  # what follows looks back
         tell_takeover(story, seen)
         good = judge(story, seen)
-        draw(story, seen)
+        draw(story, seen, good)
         return 0 if good else 1
     finally:
-        trial.lab("down")
+        trial.take_down()
         print("everything is taken down again")
         if "SUDO_UID" in os.environ:
             for path in (OUTPUT, *OUTPUT.iterdir()):
@@ -171,6 +172,7 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell in the background ignores it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:

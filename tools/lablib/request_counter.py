@@ -23,6 +23,7 @@ def one_connection(options, name, end, answered, failed):
         except OSError:
             number += 1
             failed[f"{options.run}-{name}-{number}"] = "no connection"  # the request itself was never sent
+            time.sleep(0.05)
             continue
         connection.settimeout(options.timeout)
         with connection:

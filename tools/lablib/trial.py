@@ -5,6 +5,7 @@ import json
 import mmap
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -52,6 +53,15 @@ def lab(*words):
     if done.returncode != 0:
         raise LabError(done.stdout.strip() or f"tools/lab {' '.join(map(str, words))} failed")
     return done.stdout.strip()
+
+
+def take_down():
+    """`lab down`, which an impatient second Ctrl-C must not interrupt."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        lab("down")
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def client(place, module, *words):
@@ -141,9 +151,11 @@ def verdict(down, up, upload_name):
 
 
 def bring_back(victim, seconds=15):
-    """Starts a killed node again and waits until it is the synced standby."""
+    """Starts a killed node again and waits until it is the synced standby and the service answers."""
     nodes.start(victim)
     wait_synced(seconds)
+    if not nodes.wait_answering(seconds):
+        raise LabError(f"the virtual IP does not answer {seconds} s after {victim} was started again")
 
 
 def count_requests(place, run, seconds, at=None, action=None):

@@ -66,7 +66,7 @@ NODE = """\
     id: {number}
     workers: {workers}
     idle: adaptive
-    memory_mb: {memory}
+    memory: {memory}MiB
     console_socket: {socket}
     ports:
 """

@@ -24,6 +24,7 @@ class Story:
 
     def __init__(self):
         self.began = None
+        self.takeover = None
         self.file = open(OUTPUT / "story.txt", "w", encoding="utf-8")
 
     def tell(self, words, moment=None):
@@ -102,6 +103,7 @@ def run_transfers(story, address):
     curves = witness.stop()
     events = [(killed_at, f"SIGKILL to {victim}")]
     events.append((taken_at, f"{taken} answers on its console that it owns the group" if taken else "NO node took over"))
+    story.takeover = taken and nodes.cluster_view(taken)[configuration.group_names()[0]]["last_takeover"]
     for follower in followers:
         events += follower.stop()[:LOG_LINES]
     for direction, curve in curves.items():
@@ -117,6 +119,10 @@ def tell_takeover(story, seen):
     story.tell("timeline of the takeover, from the kill, with what the survivor wrote in its log:")
     for moment, words in seen["events"]:
         story.tell(f"{(moment - seen['killed_at']) * 1000:+9.1f} ms  {words}")
+    if story.takeover:
+        parts = [f"{part} {story.takeover[part + '_us'] / 1000:.1f} ms" for part in ("detection", "decision", "claim")
+                 if story.takeover.get(part + "_us") is not None]
+        story.tell(f"as the new owner measured it: {', '.join(parts)}; because: {story.takeover.get('why')}")
 
 
 def judge(story, seen):

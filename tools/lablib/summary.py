@@ -1,4 +1,4 @@
-"""Adds up the unit tests that meson ran and the smoke tests: python3 summary.py TESTLOG.json SMOKE.txt
+"""Adds up the unit tests that meson ran and the smoke tests: python3 summary.py TESTLOG.json SMOKE.txt [STEP: passed|failed]...
 
 Prints what failed and what was skipped with why, and last `N passed, N failed, N skipped`. A unit test program counts
 by the cases it reports; one that died counts as one failure more."""
@@ -62,8 +62,11 @@ def main():
     print("unit tests: {} passed, {} failed, {} skipped".format(*units))
     smoke = smoke_tests(sys.argv[2])
     total = [one + other for one, other in zip(units, smoke)]
+    for step in sys.argv[3:]:  # a build is a test as well
+        print(step)
+        total[0 if step.endswith("passed") else 1] += 1
     print("{} passed, {} failed, {} skipped".format(*total))
-    return 1 if total[1] or not total[0] else 0
+    return 1 if total[1] or not units[0] else 0
 
 
 if __name__ == "__main__":

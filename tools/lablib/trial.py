@@ -104,7 +104,7 @@ def owner_now(seconds=10):
 
 def wait_synced(seconds=15):
     if not system.wait_until(nodes.all_synced, seconds, 0.05):
-        raise LabError(f"no synced standby within {seconds} s: {nodes.views()}\n{nodes.report()}")
+        raise LabError(f"no synced standby within {seconds} s: {[nodes.states(group) for group in configuration.group_names()]}\n{nodes.report()}")
 
 
 def transfers_with_kill(place="client", when=None, seed=None, tell=lambda text: None):

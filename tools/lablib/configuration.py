@@ -95,7 +95,7 @@ def use(path):
     path = pathlib.Path(path)
     if not path.is_file():
         raise system.LabError(f"there is no configuration {path}")
-    shutil.copy(path, FILE)
+    FILE.write_text(with_console_sockets(path.read_text()))
     secret = re.search(r"^\s*secret_file:\s*([^\s#]+)", path.read_text(), re.M)
     if secret and not os.path.isabs(secret[1]):
         target = system.RUN / secret[1]
@@ -111,6 +111,16 @@ def use(path):
     if strange:
         raise system.LabError(f"the lab's nodes are called n1, n2, ...; {path} names {', '.join(strange)}")
     return names
+
+
+def with_console_sockets(given):
+    """The same configuration, with the consoles of nodes that name no socket among the lab's own files."""
+    head, found, nodes = given.partition("\nnodes:")
+    nodes, rest = re.match(r"(.*\n(?:[ #].*\n|\n)*)((?:.|\n)*)", nodes + "\n").groups()
+    if not found or "console_socket" in nodes:
+        return given
+    nodes = re.sub(r"^( {2}- name: *([\w-]+).*)$", rf"\1\n    console_socket: {system.RUN}/\2.sock", nodes, flags=re.M)
+    return head + found + nodes + rest
 
 
 def text():

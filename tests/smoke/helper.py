@@ -33,8 +33,8 @@ def check(condition, sentence):
 @contextlib.contextmanager
 def lab(options, *arguments):
     """`tools/lab up` with these arguments; the nodes' logs are kept and everything is taken down at the end."""
-    print(trial.lab("up", *arguments), flush=True)
     try:
+        print(trial.lab("up", *arguments), flush=True)
         yield
     finally:
         keep_logs(options.keep_logs)
@@ -93,7 +93,8 @@ def main(test):
         print(reason)
         code = 77
     except (Failure, system.LabError) as problem:
-        print(problem)
+        first, _, details = str(problem).partition("\n")
+        print(details + "\n" + first if details else first)  # the verdict is the last line
         code = 1
     sys.stdout.flush()
     os._exit(code)  # threads of a failed test must not hold the verdict back

@@ -14,7 +14,7 @@ from lablib import backends, chart, configuration, nodes, system, trial, watch  
 from lablib.system import LabError, RUN  # noqa: E402
 
 OUTPUT = system.ROOT / "demo-output"
-KILL_AT = 0.4  # of the download
+KILL_AT = 0.4  # of the faster transfer
 LIMIT_SECONDS = 90
 LOG_LINES = 30  # of each survivor in the timeline
 
@@ -88,7 +88,8 @@ def run_transfers(story, address):
     followers = [LogFollower(name) for name in nodes.names() if name != victim]
     for follower in followers:
         follower.start()
-    while witness.now()[1] < KILL_AT * backends.BIG_BYTES and transfers["download"].poll() is None:
+    while max(witness.now()) < KILL_AT * backends.BIG_BYTES and \
+            all(process.poll() is None for process in transfers.values()):
         time.sleep(0.001)
     both_run = all(process.poll() is None for process in transfers.values())
     uploaded, received = witness.now()

@@ -108,18 +108,17 @@ def wait_synced(seconds=15):
 
 
 def transfers_with_kill(place="client", when=None, seed=None, tell=lambda text: None):
-    """Runs both transfers and kills the owner when one of them has reached the share `when` of its bytes (a random
-    one and a random share without it). The killed node stays down."""
-    chance = random.Random(seed)
+    """Runs both transfers and kills the owner when the faster of them has reached the share `when` of its bytes, a random
+    one by default; so both are under way then. The killed node stays down."""
     wait_synced()
     victim = owner_now()
     stalls = {name: nodes.longest_stall(name) for name in nodes.names()}
     name = f"trial-{os.getpid()}-{time.monotonic_ns()}"
     transfers = [Transfer(place, direction, name) for direction in ("download", "upload")]
     tell(f"a download and an upload of {backends.BIG_BYTES // 1_000_000} MB run through the virtual IP")
-    trigger = chance.choice(transfers) if when is None else transfers[0]
-    share = chance.uniform(0.03, 0.9) if when is None else when
-    while trigger.share() < share and trigger.process.poll() is None:
+    share = random.Random(seed).uniform(0.02, 0.95) if when is None else when
+    while max(transfer.share() for transfer in transfers) < share and \
+            all(transfer.process.poll() is None for transfer in transfers):
         time.sleep(0.001)
     shares = {transfer.direction: transfer.share() for transfer in transfers}
     killed_at = nodes.kill(victim)

@@ -175,10 +175,9 @@ def upload(connection, options, deadline, progress, result):
 def transfer(options):
     """Runs one transfer to its end, good or bad, and returns the result that main prints."""
     result = {"direction": options.direction, "complete": False, "reset": False, "error": None}
-    if options.direction == "upload":  # read and hashed before the clock starts
+    if options.direction == "upload":
         with open(options.file, "rb") as source:
-            options.content = source.read()
-        result["sha256"] = hashlib.sha256(options.content).hexdigest()
+            options.content = mmap.mmap(source.fileno(), 0, prot=mmap.PROT_READ)
     began = time.monotonic()
     deadline = began + options.timeout
     progress = Progress(began, options.watch)
@@ -198,6 +197,8 @@ def transfer(options):
         information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
         result["retransmitted_segments"] = struct.unpack_from("I", information, TCP_INFO_RETRANSMITS)[0]
         connection.close()
+    if options.direction == "upload":  # when the clock has stopped
+        result["sha256"] = hashlib.sha256(options.content).hexdigest()
     seconds = finished - progress.began
     result.update(bytes=progress.bytes, began=progress.began, seconds=round(seconds, 4),
                   mbit_per_second=round(progress.bytes * 8e-6 / seconds, 1) if seconds else 0,

@@ -19,7 +19,7 @@ std::vector<NodeId> ids_of(const std::vector<NodeSettings>& nodes) {
 }
 
 Membership::Self self_of(const ClusterSettings& settings) {
-  Membership::Self self{settings.self, settings.boot, settings.interval, {}};
+  Membership::Self self{settings.self, settings.boot, settings.interval, settings.dead_after, {}};
   for (const LinkSettings& link : settings.links) self.macs.push_back(link.mac);
   return self;
 }
@@ -63,6 +63,7 @@ Actions Controller::start(Instant now) {
     Actions ignored;  // one solicit serves all groups
     group.machine->start(now, ignored);
   }
+  started_ = now;
   solicit_due_ = now;
   ownership_due_ = now;
   if (!settings_.has_witnesses)
@@ -151,8 +152,11 @@ Actions Controller::tick(Instant now) {
 // ---- hearing others
 
 bool Controller::sight(const FrameOrigin& from, Instant now, Actions& actions) {
-  const Sighting sighting = membership_.heard(from.node, from.boot, from.link, from.mac, now);
+  const auto attention =
+      now < clock_.grace_ends() ? Membership::Attention::just_back : Membership::Attention::constant;
+  const Sighting sighting = membership_.heard(from.node, from.boot, from.link, from.mac, now, attention);
   if (sighting == Sighting::duplicate) report_duplicate(now, actions);
+  report_contested(from.node, now, actions);
   if (sighting != Sighting::peer && sighting != Sighting::reborn) return false;
   PeerView& peer = peers_.at(from.node);
   if (sighting == Sighting::reborn) {
@@ -180,21 +184,30 @@ bool Controller::sight(const FrameOrigin& from, Instant now, Actions& actions) {
   return true;
 }
 
-bool Controller::is_established() const {
-  return std::any_of(groups_.begin(), groups_.end(), [](const auto& entry) {
-    const FailoverMachine& machine = *entry.second.machine;
-    const bool first_candidacy = machine.state() == GroupState::suspecting && !machine.followed();
-    return machine.state() != GroupState::learning && !first_candidacy;
-  });
+bool Controller::is_established(Instant now) const {
+  return now - started_ >= settings_.learn_for &&
+         std::any_of(groups_.begin(), groups_.end(), [](const auto& entry) {
+           const FailoverMachine& machine = *entry.second.machine;
+           const bool first_candidacy = machine.state() == GroupState::suspecting && !machine.followed();
+           return machine.state() != GroupState::learning && !first_candidacy;
+         });
 }
 
 void Controller::report_duplicate(Instant now, Actions& actions) {
   if (now < duplicate_told_until_) return;
   duplicate_told_until_ = now + kDuplicateReminder;
-  if (is_established())
+  if (is_established(now))
     actions.push_back(Event{LogLevel::error, membership_.duplicate()});
   else
     actions.push_back(Stop{membership_.duplicate()});
+}
+
+void Controller::report_contested(NodeId node, Instant now, Actions& actions) {
+  if (now < duplicate_told_until_) return;
+  std::string sentence = membership_.contested(node, now);
+  if (sentence.empty()) return;
+  duplicate_told_until_ = now + kDuplicateReminder;
+  actions.push_back(Event{LogLevel::error, std::move(sentence)});
 }
 
 // A heartbeat travels over every link and arrives several times; its first arrival is news.
@@ -213,12 +226,18 @@ bool Controller::is_news(const mirror::Heartbeat& beat, PeerView& peer) {
   return true;
 }
 
-void Controller::learn_groups(const mirror::Heartbeat& beat, PeerView& peer) {
+void Controller::learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Instant now) {
   for (const mirror::GroupBeat& says : beat.groups) {
     const auto found = groups_.find(says.group);
     if (found == groups_.end()) continue;
     found->second.highest = std::max(found->second.highest, says.epoch);
     PeerGroup& group = peer.groups[says.group];
+    // What one incarnation says of epochs never falls: this beat is older than the ownership packet that we
+    // know.
+    if (says.epoch < group.epoch) continue;
+    // With the same epoch it may be older, too; the next beat will tell.
+    const bool overtaken = now < group.taught_at + settings_.interval;
+    if (overtaken && says.epoch == group.epoch && says.role != mirror::GroupRole::owner) continue;
     group.role = says.role;
     group.epoch = says.epoch;
     group.legs_stale = says.legs_stale;
@@ -235,7 +254,7 @@ Actions Controller::on_heartbeat(const mirror::Heartbeat& beat, LinkId link, con
     if (is_news(beat, peer)) {
       peer.reach_front = beat.reach_front;
       peer.reach_back = beat.reach_back;
-      learn_groups(beat, peer);
+      learn_groups(beat, peer, now);
       for (auto& [id, group] : groups_) {
         hear_owner(beat.node, group, now, actions);
         review(group, now, actions);
@@ -278,6 +297,7 @@ Actions Controller::on_ownership(std::span<const uint8_t> bytes, const FrameOrig
     PeerView& peer = peers_.at(from.node);
     peer.groups[says.group].role = says.role;
     peer.groups[says.group].epoch = says.epoch;
+    peer.groups[says.group].taught_at = now;
     hear_owner(from.node, group, now, actions);
   }
   return leave(now, std::move(actions));
@@ -313,13 +333,19 @@ Surroundings Controller::surroundings(const Group& group, Instant now) const {
   Surroundings around;
   around.highest_epoch = group.highest;
   const Readiness own = group.machine->readiness();
-  if (own == Readiness::syncing || own == Readiness::synced) return around;
+  const bool holds_legs = own == Readiness::syncing || own == Readiness::synced;
   const auto& followed = group.machine->followed();
   for (const auto& [node, peer] : peers_) {
-    const auto says = peer.groups.find(group.machine->settings().group);
-    if (says == peer.groups.end() || !is_alive(peer, now) || (followed && followed->node == node)) continue;
-    const bool mirrors = says->second.role == mirror::GroupRole::standby && !says->second.legs_stale;
-    if (mirrors || says->second.role == mirror::GroupRole::fenced) around.better_holder = true;
+    const auto found = peer.groups.find(group.machine->settings().group);
+    if (found == peer.groups.end() || !is_alive(peer, now)) continue;
+    const PeerGroup& says = found->second;
+    if (says.role == mirror::GroupRole::owner && says.epoch.node == node)
+      around.other_owner = HeardOwner{node, peer.boot, says.epoch, name_of_node(node)};
+    if (says.role == mirror::GroupRole::fenced && says.epoch > group.machine->epoch())
+      around.higher_fenced = true;
+    if (holds_legs || (followed && followed->node == node)) continue;
+    const bool mirrors = says.role == mirror::GroupRole::standby && !says.legs_stale;
+    if (mirrors || says.role == mirror::GroupRole::fenced) around.better_holder = true;
   }
   return around;
 }

@@ -72,7 +72,9 @@ class Controller {
   Actions on_solicit(const FrameOrigin& from, Instant now);
   // A gateway or backend answered a probe that was sent after ProbeWitnesses.
   Actions on_witness_answer(Instant now);
-  // A worker found that it was away (stopped, or not scheduled) for `length` until now.
+  // A worker found that it was away (stopped, or not scheduled) for `length` until now. To be called for
+  // every absence of more than two intervals: an owner that was away for dead_after less one interval falls
+  // silent until it is clear that nobody replaced it; a standby away for in_sync_lease holds stale legs.
   Actions on_worker_stall(Duration length, Instant now);
   // Loop count of one of our own workers, read now; call it for each worker before tick(). Optional: without
   // it, a worker that hangs for ever is noticed by the others only.
@@ -110,6 +112,7 @@ class Controller {
     mirror::GroupRole role = mirror::GroupRole::idle;
     Epoch epoch;
     bool legs_stale = false;
+    Instant taught_at = Instant::min();                      // an ownership packet told the role
     std::map<uint16_t, std::pair<uint32_t, uint32_t>> legs;  // by worker: all, unprotected
   };
   struct PeerLink {
@@ -141,9 +144,10 @@ class Controller {
   Actions leave(Instant now, Actions actions);
   bool sight(const FrameOrigin& from, Instant now, Actions& actions);
   void report_duplicate(Instant now, Actions& actions);
-  bool is_established() const;
+  void report_contested(NodeId node, Instant now, Actions& actions);
+  bool is_established(Instant now) const;
   bool is_news(const mirror::Heartbeat& beat, PeerView& peer);
-  void learn_groups(const mirror::Heartbeat& beat, PeerView& peer);
+  void learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Instant now);
   void feed(Group& group, const FailoverInput& input, Actions& actions);
   void feed_all(FailoverEvent event, const std::string& why, Instant now, Actions& actions);
   void hear_owner(NodeId node, Group& group, Instant now, Actions& actions);
@@ -167,6 +171,7 @@ class Controller {
   std::map<GroupId, Group> groups_;
   std::map<uint16_t, OwnWorker> own_workers_;
   uint64_t freshness_ = 0;
+  Instant started_;
   Instant last_call_;
   Instant ownership_due_ = kNever;
   std::optional<Instant> ownership_sent_;

@@ -28,7 +28,7 @@ Actions Controller::on_worker_stall(Duration length, Instant now) {
   for (auto& [id, group] : groups_) {
     const Duration limit =
         is_standby(group.machine->state()) ? settings_.in_sync_lease : settings_.dead_after;
-    if (length > limit) feed(group, input, actions);
+    if (length >= limit) feed(group, input, actions);
   }
   return leave(now, std::move(actions));
 }

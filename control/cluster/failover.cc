@@ -283,6 +283,9 @@ void FailoverMachine::press_on(Turn& turn) {
 void FailoverMachine::try_claim(Turn& turn) {
   const Instant now = turn.input.now;
   candidacy_.pressed = now;
+  const Instant cold_turn = candidacy_.began + settings_.cold_after;
+  if (turn.around.better_holder && !candidacy_.released)
+    candidacy_.turn = std::max(candidacy_.turn, cold_turn);
   if (now < candidacy_.turn) return;
   // An answer from long ago says nothing of our networks now.
   const bool witnessed = candidacy_.witnessed && now - *candidacy_.witnessed < settings_.dead_after;

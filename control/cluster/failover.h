@@ -108,8 +108,10 @@ struct FailoverInput {
 
 // What the machine may look at besides events; kept up to date by the controller.
 struct Surroundings {
-  Epoch highest_epoch;         // seen anywhere, from anybody
-  bool better_holder = false;  // a live node holds this group's connections, fresher than ours
+  Epoch highest_epoch;                    // seen anywhere, from anybody
+  std::optional<HeardOwner> other_owner;  // a live node says now that it owns, whatever its epoch
+  bool higher_fenced = false;             // a live node is fenced, too, with an epoch above ours
+  bool better_holder = false;             // a live node holds this group's connections, fresher than ours
 };
 
 struct Transition {

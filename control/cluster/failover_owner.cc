@@ -46,6 +46,16 @@ void FailoverMachine::listen_longer(Turn& turn) {
 }
 
 void FailoverMachine::unfence(Turn& turn) {
+  // Somebody may have claimed with a lower epoch, who did not know ours. One voice: it speaks, we do not.
+  if (turn.around.other_owner) {
+    step_down(*turn.around.other_owner, turn);
+    event(LogLevel::warning, fmt::format("{} took over meanwhile", followed_->name), turn);
+    return;
+  }
+  if (turn.around.higher_fenced) {  // both were away: the higher epoch comes back first
+    listen_longer(turn);
+    return;
+  }
   speak_again("nobody took over meanwhile", turn);
 }
 

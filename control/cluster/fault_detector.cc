@@ -41,13 +41,15 @@ Suspicion judge(const OwnerSignals& signals, const DetectorSettings& settings, c
   }
   if (now.wall < now.grace_ends) return Suspicion::none;
   if (now.awake - signals.last_heard >= settings.dead_after) return Suspicion::silent;
-  if (now.awake - signals.last_progress >= settings.dead_after) return Suspicion::stuck;
+  // Only while it is heard; otherwise it is about to be silent.
+  if (now.awake - signals.last_progress >= settings.dead_after &&
+      now.awake - signals.last_heard < settings.dead_after / 2)
+    return Suspicion::stuck;
   return Suspicion::none;
 }
 
 Instant next_verdict(const OwnerSignals& signals, const DetectorSettings& settings, const Moment& now) {
-  const Instant oldest = std::min(signals.last_heard, signals.last_progress);
-  return std::max(now.wall + (oldest + settings.dead_after - now.awake), now.grace_ends);
+  return std::max(now.wall + (signals.last_heard + settings.dead_after - now.awake), now.grace_ends);
 }
 
 std::string explain(Suspicion suspicion, const OwnerSignals& signals, const Moment& now) {

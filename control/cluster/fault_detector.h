@@ -77,7 +77,8 @@ struct Moment {
 };
 Suspicion judge(const OwnerSignals& signals, const DetectorSettings& settings, const Moment& now);
 
-// When judge() will say `silent` or `stuck` if nothing more is heard, on the wall clock.
+// When judge() will say `silent` if nothing more is heard, on the wall clock. (`stuck` shows when a beat
+// comes.)
 Instant next_verdict(const OwnerSignals& signals, const DetectorSettings& settings, const Moment& now);
 
 // "silent on every link for 104 ms"

@@ -42,6 +42,7 @@ void VirtualCluster::boot(uint16_t id) {
   node.speaks.reset();
   node.stopped.clear();
   node.beat_number = 0;
+  node.owes_beat = false;
   node.progresses = true;
   node.controller = std::make_unique<Controller>(settings_for(node), LogSink(), Random(random_.next()));
   act(id, [this](Controller& controller) { return controller.start(now_); });
@@ -80,6 +81,7 @@ void VirtualCluster::resume(uint16_t id) {
   if (stall_first) tell();
   for (auto& each : backlog) each();
   if (!stall_first) tell();
+  if (node.owes_beat) send_beat(id);
 }
 
 void VirtualCluster::in_node(Instant when, uint16_t id, std::function<void(Node&)> what) {
@@ -132,7 +134,15 @@ void VirtualCluster::beat(uint16_t id, uint64_t boot) {
   Node& node = nodes_.at(id);
   if (!node.controller || node.boot != boot || !node.stopped.empty()) return;
   at(now_ + 20ms, [this, id, boot] { beat(id, boot); });
-  if (node.paused) return;
+  if (node.paused)
+    node.owes_beat = true;
+  else
+    send_beat(id);
+}
+
+void VirtualCluster::send_beat(uint16_t id) {
+  Node& node = nodes_.at(id);
+  node.owes_beat = false;
   if (node.progresses) ++node.progress;
   const mirror::Heartbeat beat{.node = NodeId(node.id),
                                .boot = BootId(node.boot),
@@ -255,9 +265,19 @@ bool VirtualCluster::run_until(const std::function<bool()>& holds, Duration at_m
     const auto what = queue_.top().what;
     now_ = queue_.top().when;
     queue_.pop();
+    ++happenings;
     what();
+    if (options_.one_voice) check_voices();
   }
   return true;
+}
+
+void VirtualCluster::check_voices() {
+  int voices = 0;
+  for (const auto& [id, node] : nodes_)
+    if (node.controller && !node.paused && !node.muted && node.speaks) ++voices;
+  if (voices > 1 && violations.empty())
+    violations.push_back(fmt::format("two voices at {} us", to_us(now_ - Instant(1000s))));
 }
 
 bool VirtualCluster::said(uint16_t id, const std::string& part) {

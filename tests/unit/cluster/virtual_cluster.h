@@ -24,6 +24,7 @@ class VirtualCluster {
     size_t links = 2;
     unsigned loss_per_mille = 0;
     uint64_t seed = 1;
+    bool one_voice = false;  // nobody is cut off: two nodes that speak at once are a violation
     config::FailoverPolicy failover = config::FailoverPolicy::successor_order;
   };
   struct Node {
@@ -36,6 +37,7 @@ class VirtualCluster {
     uint32_t beat_number = 0;
     uint64_t progress = 0;
     bool progresses = true;
+    bool owes_beat = false;  // one fell due while it was paused
     Instant timer = kNever;
     std::vector<std::function<void()>> backlog;  // what arrived while it was paused
     std::vector<std::string> said;
@@ -47,6 +49,8 @@ class VirtualCluster {
   };
 
   explicit VirtualCluster(Options options);
+  VirtualCluster(const VirtualCluster&) = delete;  // its happenings point to it
+  VirtualCluster& operator=(const VirtualCluster&) = delete;
   Node& node(uint16_t id) { return nodes_.at(id); }
   // A second machine that uses the id `id`, known here as `alias`.
   void add_impostor(uint16_t alias, uint16_t id);
@@ -73,6 +77,7 @@ class VirtualCluster {
   std::string describe();
   Instant now() const { return now_; }
   Random& random() { return random_; }
+  uint64_t happenings = 0;
   // Promotions that broke a rule; empty when all is well.
   std::vector<std::string> violations;
 
@@ -92,8 +97,10 @@ class VirtualCluster {
   void promote(Node& node, const Promote& promote);
   void broadcast(Node& from, const std::function<void(Node&, size_t link)>& deliver);
   void beat(uint16_t id, uint64_t boot);
+  void send_beat(uint16_t id);
   void schedule_tick(Node& node);
   void report_mirrors();
+  void check_voices();
   bool linked(uint16_t a, uint16_t b) const;
   ClusterSettings settings_for(const Node& node) const;
 

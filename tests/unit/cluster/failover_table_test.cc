@@ -1,0 +1,234 @@
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "control/cluster/failover.h"
+
+namespace understudy::cluster {
+namespace {
+
+using S = GroupState;
+using E = FailoverEvent;
+
+constexpr Instant kStart{50s};
+
+// The whole table: what a machine in the state of the row becomes by the event of the column. "." is
+// ignored; "=" acts and stays. Columns are in the order of FailoverEvent; the inputs are those of
+// input_for().
+struct ExpectedRow {
+  S state;
+  const char* after[kFailoverEvents];
+};
+
+// clang-format off
+const ExpectedRow kExpected[] = {
+  //                       deadline              owner_heard           owner_suspected  owner_released witness_answered promoted              stalled           readiness             yield       retire         serve
+  {S::learning,          {"suspecting",         "standby(syncing)",   ".",             ".",           ".",             ".",                  "=",              "=",                  ".",        "maintenance", "."}},
+  {S::standby_syncing,   {".",                  "=",                  "suspecting",    "claiming",    ".",             ".",                  "standby(stale)", "standby(synced)",    ".",        "maintenance", "."}},
+  {S::standby_synced,    {".",                  "=",                  "suspecting",    "claiming",    ".",             ".",                  "standby(stale)", "=",                  ".",        "maintenance", "."}},
+  {S::standby_stale,     {".",                  "=",                  "suspecting",    "suspecting",  ".",             ".",                  ".",              "standby(synced)",    ".",        "maintenance", "."}},
+  {S::suspecting,        {"=",                  "standby(synced)",    ".",             "claiming",    "claiming",      ".",                  "learning",       "=",                  ".",        "maintenance", "."}},
+  {S::claiming,          {"=",                  "standby(stale)",     ".",             ".",           ".",             "owner(unprotected)", "fenced",         "=",                  ".",        "yielding",    "."}},
+  {S::owner_unprotected, {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "owner(protected)",   "=",        "yielding",    "."}},
+  {S::owner_syncing,     {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "owner(protected)",   "=",        "yielding",    "."}},
+  {S::owner_protected,   {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "=",                  "yielding", "yielding",    "."}},
+  {S::yielding,          {"owner(protected)",   "standby(stale)",     ".",             ".",           ".",             ".",                  ".",              "=",                  ".",        "=",           "."}},
+  {S::fenced,            {"owner(protected)",   "standby(stale)",     ".",             ".",           ".",             ".",                  "=",              "=",                  ".",        "yielding",    "."}},
+  {S::maintenance,       {".",                  "=",                  ".",             ".",           ".",             ".",                  ".",              "=",                  ".",        ".",           "learning"}},
+};
+// clang-format on
+
+struct Rig {
+  FailoverMachine machine;
+  Surroundings around;
+  Actions actions;
+  Instant now = kStart;
+  std::vector<std::string> log;
+
+  explicit Rig(bool may_take_over = true)
+      : machine(
+            [may_take_over] {
+              FailoverSettings settings;
+              settings.self = NodeId(2);
+              settings.group = GroupId(1);
+              settings.name = "web";
+              settings.successors = {NodeId(1), NodeId(2)};
+              settings.may_take_over = may_take_over;
+              return settings;
+            }(),
+            [this](LogLevel, std::string_view sentence) { log.emplace_back(sentence); }, Random(1)) {
+    machine.start(now, actions);
+  }
+  Rig(const Rig&) = delete;
+
+  FailoverInput input_for(E event) const {
+    FailoverInput input;
+    input.event = event;
+    input.now = now;
+    input.owner = {NodeId(1), BootId(1), Epoch{machine.epoch().counter > 0 ? 9U : 2U, NodeId(1)}, "n1"};
+    input.why = event == E::stalled ? "was away" : "is silent";
+    input.last_heard = now;
+    input.report.readiness = Readiness::synced;
+    return input;
+  }
+  void feed(E event) { feed(input_for(event)); }
+  void feed(const FailoverInput& input) { machine.handle(input, around, actions); }
+  void mirror(Readiness readiness) {
+    FailoverInput input = input_for(E::readiness);
+    input.report.readiness = readiness;
+    feed(input);
+  }
+  void wait_for_deadline() {
+    now = machine.deadline();
+    feed(E::deadline);
+  }
+
+  void bring_to(S state) {
+    if (state == S::learning) return;
+    feed(E::owner_heard);
+    if (state == S::standby_syncing) return;
+    if (state == S::standby_stale) return mirror(Readiness::stale);
+    if (state == S::maintenance) return feed(E::retire);
+    mirror(Readiness::synced);
+    if (state == S::standby_synced) return;
+    feed(E::owner_suspected);
+    if (state == S::suspecting) {
+      now += 15ms;  // its turn has come, a witness has not answered
+      return;
+    }
+    feed(E::owner_released);
+    if (state == S::claiming) return;
+    feed(E::promoted);
+    if (state == S::owner_unprotected) return;
+    mirror(state == S::owner_syncing ? Readiness::syncing : Readiness::synced);
+    if (state == S::yielding) feed(E::yield);
+    if (state == S::fenced) feed(E::stalled);
+  }
+
+  template <class Kind>
+  size_t count() const {
+    return static_cast<size_t>(std::count_if(actions.begin(), actions.end(), [](const Action& action) {
+      return std::holds_alternative<Kind>(action);
+    }));
+  }
+};
+
+TEST(FailoverTable, EveryStateAndEventIsAsWritten) {
+  size_t acting = 0;
+  for (size_t s = 0; s < kGroupStates; ++s) {
+    const ExpectedRow& row = kExpected[s];
+    ASSERT_EQ(static_cast<size_t>(row.state), s);
+    for (size_t e = 0; e < kFailoverEvents; ++e) {
+      Rig rig;
+      rig.bring_to(row.state);
+      ASSERT_EQ(rig.machine.state(), row.state) << name_of(row.state);
+      const auto event = static_cast<E>(e);
+      const std::string expected = row.after[e];
+      const std::string what = std::string(name_of(row.state)) + " x " + std::string(name_of(event));
+      EXPECT_EQ(FailoverMachine::acts(row.state, event), expected != ".") << what;
+      acting += expected != "." ? 1 : 0;
+      rig.actions.clear();
+      rig.feed(event);
+      const std::string_view stays = name_of(row.state);
+      EXPECT_EQ(name_of(rig.machine.state()), expected == "." || expected == "=" ? stays : expected) << what;
+      if (expected == ".") {
+        EXPECT_TRUE(rig.actions.empty()) << what;
+      }
+    }
+  }
+  EXPECT_EQ(acting, 62U);
+}
+
+TEST(FailoverTable, ASupersededOwnerIsMutedBeforeItIsDemoted) {
+  Rig rig;
+  rig.bring_to(S::owner_protected);
+  rig.actions.clear();
+  rig.feed(E::owner_heard);
+  ASSERT_GE(rig.actions.size(), 3U);
+  EXPECT_TRUE(std::holds_alternative<Mute>(rig.actions[0]));
+  ASSERT_TRUE(std::holds_alternative<Demote>(rig.actions[2]));
+  EXPECT_EQ(std::get<Demote>(rig.actions[2]).epoch, (Epoch{9, NodeId(1)}));
+  ASSERT_GE(rig.log.size(), 2U);
+  EXPECT_EQ(rig.log[rig.log.size() - 2],
+            "group web: owner(protected) -> fenced: n1 owns it with the higher epoch 9.1");
+  EXPECT_EQ(rig.log.back(), "group web: fenced -> standby(stale): replaced by n1");
+}
+
+TEST(FailoverTable, ALowerEpochDoesNotMoveAnOwner) {
+  Rig rig;
+  rig.bring_to(S::owner_protected);
+  rig.actions.clear();
+  FailoverInput rival = rig.input_for(E::owner_heard);
+  rival.owner.epoch = {1, NodeId(1)};
+  rig.feed(rival);
+  EXPECT_EQ(rig.machine.state(), S::owner_protected);
+  EXPECT_EQ(rig.count<SendOwnership>(), 1U) << "it is told";
+  EXPECT_EQ(rig.count<Mute>(), 0U);
+}
+
+TEST(FailoverTable, EqualCountersAreResolvedByNode) {
+  Rig rig;
+  rig.bring_to(S::owner_protected);
+  const uint32_t counter = rig.machine.epoch().counter;
+  FailoverInput rival = rig.input_for(E::owner_heard);
+  rival.owner.epoch = {counter, NodeId(1)};
+  rig.feed(rival);
+  EXPECT_EQ(rig.machine.state(), S::owner_protected) << "2 is above 1";
+  rival.owner.epoch = {counter, NodeId(3)};
+  rig.feed(rival);
+  EXPECT_EQ(rig.machine.state(), S::standby_stale);
+}
+
+TEST(FailoverTable, TheEpochExceedsEveryOneSeen) {
+  Rig rig;
+  rig.around.highest_epoch = {41, NodeId(7)};
+  rig.bring_to(S::claiming);
+  EXPECT_EQ(rig.machine.epoch(), (Epoch{42, NodeId(2)}));
+}
+
+TEST(FailoverTable, AWitnessFromLongAgoDoesNotCount) {
+  Rig rig;
+  rig.bring_to(S::standby_stale);
+  rig.feed(E::owner_suspected);
+  rig.feed(E::witness_answered);
+  EXPECT_EQ(rig.machine.state(), S::suspecting) << "stale: not before 3 s";
+  while (rig.now < kStart + 4s) rig.wait_for_deadline();
+  EXPECT_EQ(rig.machine.state(), S::suspecting);
+  rig.feed(E::witness_answered);
+  EXPECT_EQ(rig.machine.state(), S::claiming);
+  EXPECT_TRUE(rig.machine.last_takeover()->cold);
+}
+
+TEST(FailoverTable, ARetiredOwnerWithoutSuccessorRestsInTheEnd) {
+  Rig rig;
+  rig.bring_to(S::owner_unprotected);
+  rig.feed(E::retire);
+  EXPECT_EQ(rig.machine.role(), mirror::GroupRole::releasing);
+  rig.wait_for_deadline();
+  EXPECT_EQ(rig.machine.state(), S::maintenance);
+  EXPECT_EQ(rig.count<Demote>(), 1U);
+}
+
+TEST(FailoverTable, WorkersThatDoNotConfirmAreNamed) {
+  Rig rig;
+  rig.bring_to(S::claiming);
+  rig.actions.clear();
+  rig.wait_for_deadline();
+  ASSERT_EQ(rig.count<Event>(), 1U);
+  EXPECT_EQ(std::get<Event>(rig.actions[0]).sentence,
+            "group web: the workers have not confirmed the claim yet");
+}
+
+TEST(FailoverTable, HistoryKeepsTheEvidenceOfTheLastSteps) {
+  Rig rig;
+  rig.bring_to(S::owner_unprotected);
+  const auto& history = rig.machine.history();
+  ASSERT_EQ(history.size(), 5U);
+  EXPECT_EQ(history[2].to, S::suspecting);
+  EXPECT_EQ(history[2].why, "n1 is silent");
+  for (int i = 0; i < 50; ++i) rig.mirror(i % 2 == 0 ? Readiness::syncing : Readiness::synced);
+  EXPECT_EQ(history.size(), 32U);
+}
+
+}  // namespace
+}  // namespace understudy::cluster

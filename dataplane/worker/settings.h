@@ -1,6 +1,7 @@
 #pragma once
 
-#include <functional>
+#include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -57,7 +58,13 @@ struct RouteSetup {
   IpAddress via;
 };
 
+// What the workers of one node tell each other without a message.
+struct SharedSigns {
+  std::atomic<int64_t> peer_beat_ns{INT64_MIN};  // when the peer was last heard on any link; written by worker 0
+};
+
 struct WorkerSettings {
+  std::shared_ptr<SharedSigns> signs;  // the same for all workers of a node
   NodeId node;
   BootId boot;
   uint32_t cluster = 0;  // id on the wire

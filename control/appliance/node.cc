@@ -1,0 +1,247 @@
+#include "control/appliance/node.h"
+
+#include <algorithm>
+#include <thread>
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "control/appliance/wiring.h"
+
+namespace understudy::appliance {
+namespace {
+
+uint64_t random_u64() {
+  uint64_t value = 0;
+  if (getrandom(&value, sizeof value, 0) != sizeof value) value = static_cast<uint64_t>(getpid()) << 32 | 1;
+  return value == 0 ? 1 : value;
+}
+
+HugepageUse hugepage_use(config::Hugepages wanted) {
+  switch (wanted) {
+    case config::Hugepages::always:
+      return HugepageUse::always;
+    case config::Hugepages::never:
+      return HugepageUse::never;
+    case config::Hugepages::automatic:
+      break;
+  }
+  return HugepageUse::automatic;
+}
+
+// Packet buffers take this part of the node's memory; tables, streams and the environment itself the rest.
+constexpr unsigned kPoolShareNumerator = 1;
+constexpr unsigned kPoolShareDenominator = 2;
+
+// The control loop looks this often at what workers report: a small part of any time-out.
+constexpr auto kControlRound = std::chrono::milliseconds(2);
+
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::create(config::Config config, const RunOptions& options) {
+  std::unique_ptr<Node> node(new Node(std::move(config), options));
+  if (const Status opened = node->open(options.node); !opened) return opened.error();
+  return node;
+}
+
+Status Node::open(const std::string& node_name) {
+  node_ = config_.find_node(node_name);
+  if (node_ == nullptr)
+    return Error{fmt::format("{}: there is no node {}; --node takes a name from the list `nodes`", config_.file, node_name)};
+  const uint64_t seed = random_u64();
+  boot_ = BootId(random_u64());
+  EalSettings eal;
+  eal.file_prefix = fmt::format("understudy-{}-{}", node_->name, getpid());
+  eal.memory_mb = node_->memory_mb;
+  eal.hugepages = hugepage_use(node_->hugepages);
+  eal.workers = node_->workers;
+  eal.cpus = node_->cpus;
+  for (const config::PortConfig& port : node_->ports)
+    if (port.device.find(':') != std::string::npos && port.device.find(',') == std::string::npos)
+      eal.pci_devices.push_back(port.device);
+  eal.extra_arguments = options_.eal_arguments;
+  auto started = Eal::start(eal);
+  if (!started) return started.error();
+  eal_ = std::make_unique<Eal>(std::move(started).value());
+  clock_ = std::make_unique<TscClock>(TscClock::calibrate());
+  started_ = clock_->now();
+  PoolSettings pool;
+  pool.name = "frames";
+  pool.memory_mb = node_->memory_mb * kPoolShareNumerator / kPoolShareDenominator;
+  pool.lcores = node_->workers + 1;
+  auto made = create_pool(pool);
+  if (!made) return made.error();
+  pool_ = std::move(made).value();
+  if (const Status opened = open_ports(); !opened) return opened;
+  make_workers(seed);
+  return {};
+}
+
+Status Node::open_ports() {
+  for (const config::PortConfig& config : node_->ports) {
+    EthdevPortSettings settings;
+    settings.device = config.device;
+    settings.pool = pool_.get();
+    settings.mtu = config.mtu;
+    auto port = EthdevPort::open(settings);
+    if (!port) return Error{fmt::format("{}: port {}: {}", config.mark.to_string(), config.name, port.message())};
+    log_info("port", "{}: {}, MAC {}, MTU {}", config.name, config.device, port.value()->mac().to_string(), port.value()->mtu());
+    ports_.push_back(std::move(port).value());
+  }
+  return {};
+}
+
+void Node::make_workers(uint64_t seed) {
+  shards_ = std::make_unique<tcp::ShardMap>(config_.cluster.shards);
+  for (unsigned i = 0; i < node_->workers; ++i) {
+    lcores_.push_back(std::make_unique<Lcore>());
+    auto wakeup = Wakeup::create();
+    invariant(wakeup.ok(), "no descriptor left for a worker's wake-up");
+    lcores_.back()->wakeup = std::move(wakeup).value();
+  }
+  Wakeup* io = lcores_[0]->wakeup.get();
+  for (size_t p = 0; p < ports_.size() && node_->workers > 1; ++p) {
+    std::vector<worker::HandoverPort*> others;
+    std::vector<std::function<void()>> wake;
+    handovers_.emplace_back();
+    for (unsigned w = 1; w < node_->workers; ++w) {
+      handovers_[p].push_back(
+          std::make_unique<worker::HandoverPort>(fmt::format("h{}w{}", p, w), *ports_[p], [io] { io->ring(); }));
+      others.push_back(handovers_[p].back().get());
+      Wakeup* other = lcores_[w]->wakeup.get();
+      wake.emplace_back([other] { other->ring(); });
+    }
+    distributors_.push_back(std::make_unique<worker::Distributor>(*ports_[p], others, wake, *shards_));
+  }
+  std::vector<OpenPort> open;
+  std::vector<MacAddress> macs;
+  for (size_t p = 0; p < ports_.size(); ++p) {
+    open.push_back({ports_[p].get(), &node_->ports[p]});
+    macs.push_back(ports_[p]->mac());
+  }
+  worker::WorkerSettings settings =
+      worker_settings(config_, *node_, boot_, open, pool_statistics(*pool_).buffers);
+  std::vector<worker::Worker*> workers;
+  for (unsigned w = 0; w < node_->workers; ++w) {
+    settings.index = static_cast<uint16_t>(w);
+    for (size_t p = 0; p < ports_.size() && node_->workers > 1; ++p)
+      settings.ports[p].port = w == 0 ? static_cast<Port*>(distributors_[p].get()) : handovers_[p][w - 1].get();
+    lcores_[w]->worker =
+        std::make_unique<worker::Worker>(fmt::format("w{}", w), settings, pool_.get(), seed + w, clock_->now());
+    workers.push_back(lcores_[w]->worker.get());
+  }
+  const NodeControl::Settings control{
+      .config = &config_, .node = node_, .boot = boot_, .macs = macs, .pool = pool_.get()};
+  control_ = std::make_unique<NodeControl>(control, workers, Random(seed ^ 0x5eed), [this](const NodeEvent& e) { log_event(e); });
+}
+
+void Node::log_event(const NodeEvent& event) { log_line(event.level, event.subject, event.sentence); }
+
+// One lcore: rounds while there is something to do, then a wait for a frame, a ring or the next deadline.
+void Node::work(unsigned index) {
+  Lcore& lcore = *lcores_[index];
+  worker::Worker& worker = *lcore.worker;
+  PortWaiter waiter(*lcore.wakeup);
+  const auto watch = [&] {
+    std::vector<int> descriptors;
+    for (const auto& port : ports_)
+      if (index == 0) descriptors.push_back(port->poll_descriptor());
+    waiter.watch(descriptors);
+    return std::ranges::find(descriptors, -1) == descriptors.end();
+  };
+  bool can_sleep = watch();
+  const bool adaptive = node_->idle == config::Idle::adaptive;
+  const auto pending = [&] {
+    if (worker.has_mail() || stop_workers_.load(std::memory_order_relaxed)) return true;
+    if (index == 0) return std::ranges::any_of(distributors_, [](const auto& d) { return d->has_to_send(); });
+    return std::ranges::any_of(handovers_, [&](const auto& by_worker) { return by_worker[index - 1]->has_received(); });
+  };
+  constexpr int kIdleRounds = 4;
+  int idle = 0;
+  while (!stop_workers_.load(std::memory_order_relaxed)) {
+    if (index == 0 && lcore.reopen.exchange(false)) {
+      reopen_ports();
+      can_sleep = watch();
+    }
+    const Instant now = clock_->now();
+    if (worker.run_once(now)) {
+      idle = 0;
+      continue;
+    }
+    if (!adaptive || ++idle < kIdleRounds) continue;
+    const Instant before = clock_->now();
+    Duration wait = worker.next_deadline() - before;
+    // A device without a descriptor is looked at often enough that its ring does not overflow.
+    if (!can_sleep) wait = std::min<Duration>(wait, 50us);
+    lcore.busy_ns.fetch_add(static_cast<uint64_t>((before - now).count()), std::memory_order_relaxed);
+    if (wait > Duration::zero()) waiter.wait(wait, pending);
+  }
+}
+
+// Whatever the ports kept while this node was away must not leave now.
+void Node::reopen_ports() {
+  for (size_t p = 0; p < ports_.size(); ++p)
+    if (const Status done = ports_[p]->reopen(); !done) log_error("port", "{}: {}", node_->ports[p].name, done.message());
+}
+
+Status Node::launch() {
+  for (unsigned i = 0; i < node_->workers; ++i)
+    if (const Status launched = eal_->launch(i, [this, i] { work(i); }); !launched) return launched;
+  return {};
+}
+
+int Node::run() {
+  {
+    const std::lock_guard lock(control_mutex_);
+    control_->start(clock_->now());
+  }
+  if (const Status launched = launch(); !launched) {
+    log_error("node", "{}", launched.message());
+    return 1;
+  }
+  log_notice("node", "{} is up: {} worker{}, {} packet buffers, {}", node_->name, node_->workers,
+             node_->workers == 1 ? "" : "s", pool_statistics(*pool_).buffers,
+             eal_->uses_hugepages() ? "hugepages" : "ordinary pages");
+  bool retiring = false;
+  while (true) {
+    {
+      const std::lock_guard lock(control_mutex_);
+      const Instant now = clock_->now();
+      control_->round(now);
+      if (control_->stop()) {
+        log_error("node", "{}", *control_->stop());
+        return 2;
+      }
+      if (control_->take_reopen_wish()) {
+        lcores_[0]->reopen.store(true);
+        lcores_[0]->wakeup->ring();
+      }
+      if (quit_.load(std::memory_order_relaxed) && !retiring) {
+        retiring = true;
+        control_->retire(now);
+      }
+      if (retiring && control_->retired()) return 0;
+    }
+    // Commands reach sleeping workers at once.
+    for (const auto& lcore : lcores_)
+      if (lcore->worker->has_mail()) lcore->wakeup->ring();
+    std::this_thread::sleep_for(kControlRound);
+  }
+}
+
+Node::~Node() {
+  stop_workers_.store(true);
+  for (const auto& lcore : lcores_)
+    if (lcore->wakeup != nullptr) lcore->wakeup->ring();
+  if (eal_ != nullptr) eal_->join_all();
+  // Workers and rings hold buffers of the pool, ports too: the pool goes last, and with it the environment.
+  control_.reset();
+  lcores_.clear();
+  distributors_.clear();
+  handovers_.clear();
+  ports_.clear();
+  pool_.reset();
+  eal_.reset();
+}
+
+}  // namespace understudy::appliance

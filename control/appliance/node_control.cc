@@ -1,0 +1,343 @@
+#include "control/appliance/node_control.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "control/appliance/wiring.h"
+#include "dataplane/mirror/cluster_frame.h"
+#include "dataplane/wire/ethernet.h"
+
+namespace understudy::appliance {
+namespace {
+
+constexpr size_t kEventsKept = 256;
+// A successor's clock starts this much ahead of the last value that can have been seen.
+constexpr Duration kClockMargin = 500ms;
+
+using worker::Command;
+using worker::Report;
+
+}  // namespace
+
+NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random, LogLine log)
+    : settings_(settings),
+      workers_(std::move(workers)),
+      log_(std::move(log)),
+      cluster_id_(cluster_id(settings.config->cluster)),
+      controller_(cluster::settings_from(*settings.config, *settings.node, settings.boot, settings.macs), {},
+                  Random(random.next())),
+      health_(health::pools_from(*settings.config), Random(random.next())),
+      witnesses_(witnesses(*settings.config, *settings.node)),
+      reports_told_(settings.config->groups.size()) {}
+
+void NodeControl::event(LogLevel level, const std::string& subject, const std::string& sentence, Instant now) {
+  events_.push_back({now, level, subject, sentence});
+  if (events_.size() > kEventsKept) events_.pop_front();
+  if (log_) log_(events_.back());
+}
+
+void NodeControl::tell(size_t worker, const Command& command) {
+  // The ring is far larger than what control says in a round; a worker that has stopped reading has stopped working.
+  if (!workers_[worker]->commands().send(command) && command.frame != nullptr) rte_pktmbuf_free(command.frame);
+}
+
+void NodeControl::tell_all(const Command& command) {
+  for (size_t worker = 0; worker < workers_.size(); ++worker) tell(worker, command);
+}
+
+void NodeControl::start(Instant now) { do_actions(controller_.start(now), now); }
+
+void NodeControl::retire(Instant now) { do_actions(controller_.retire(now), now); }
+
+Instant NodeControl::next_deadline() const { return std::min(controller_.next_deadline(), health_.next_deadline()); }
+
+void NodeControl::round(Instant now) {
+  take_reports(now);
+  for (uint16_t worker = 0; worker < workers_.size(); ++worker)
+    controller_.on_worker_progress(worker, workers_[worker]->status().progress.load(std::memory_order_relaxed), now);
+  watch_mirror(now);
+  do_actions(controller_.tick(now), now);
+  watch_peers(now);
+  apply_health(health_.tick(now), now);
+  update_beats();
+}
+
+void NodeControl::take_reports(Instant now) {
+  Report report;
+  for (worker::Worker* worker : workers_) {
+    while (worker->reports().receive(report)) {
+      switch (report.kind) {
+        case Report::Kind::cluster_frame:
+          take_cluster_frame(report, now);
+          rte_pktmbuf_free(report.frame);
+          break;
+        case Report::Kind::check_result:
+          apply_health(health_.on_result(health::CheckId(report.number), report.flag, now), now);
+          break;
+        case Report::Kind::witness_answer:
+          do_actions(controller_.on_witness_answer(now), now);
+          break;
+        case Report::Kind::stalled:
+          event(LogLevel::warning, fmt::format("worker {}", report.worker),
+                fmt::format("was away for {} ms", report.number / 1'000'000), now);
+          if (Duration(report.number) > settings_.config->cluster.dead_after()) reopen_wished_ = true;
+          do_actions(controller_.on_worker_stall(Duration(report.number), now), now);
+          break;
+        case Report::Kind::first_packet:
+          controller_.note_first_packet(report.group, report.when);
+          break;
+        case Report::Kind::standby_dropped:
+          event(LogLevel::warning, fmt::format("worker {}", report.worker),
+                fmt::format("standby confirmed nothing for {} ms: dropped, connections are unprotected",
+                            to_ms(settings_.config->cluster.standby_timeout)),
+                now);
+          break;
+        case Report::Kind::rival:
+          event(LogLevel::warning, fmt::format("port {}", settings_.node->ports[report.port].name),
+                fmt::format("{} also claims {}: announced again", report.mac.to_string(), report.address.to_string()), now);
+          break;
+      }
+    }
+  }
+}
+
+void NodeControl::take_cluster_frame(const Report& report, Instant now) {
+  const auto* bytes = rte_pktmbuf_mtod(report.frame, const uint8_t*);
+  wire::EthernetHeader ethernet;
+  std::memcpy(&ethernet, bytes, sizeof ethernet);
+  const auto parsed = mirror::parse_cluster_header(
+      {bytes + sizeof ethernet, report.frame->data_len - sizeof ethernet}, cluster_id_);
+  const auto* view = std::get_if<mirror::ClusterFrameView>(&parsed);
+  if (view == nullptr) return;  // the worker has counted it
+  const MacAddress mac(ethernet.source);
+  const cluster::FrameOrigin origin{view->from, view->boot, cluster::LinkId(static_cast<uint8_t>(report.port)), mac};
+  switch (view->kind) {
+    case mirror::ClusterFrameKind::heartbeat:
+      if (const auto beat = mirror::decode_heartbeat(view->payload)) take_heartbeat(*beat, report.port, mac, now);
+      break;
+    case mirror::ClusterFrameKind::ownership:
+      do_actions(controller_.on_ownership(view->payload, origin, now), now);
+      break;
+    case mirror::ClusterFrameKind::solicit:
+      do_actions(controller_.on_solicit(origin, now), now);
+      break;
+    default:
+      break;
+  }
+}
+
+void NodeControl::take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, const MacAddress& mac, Instant now) {
+  do_actions(controller_.on_heartbeat(beat, cluster::LinkId(static_cast<uint8_t>(port)), mac, now), now);
+  if (beat.node == settings_.node->id) return;
+  for (const mirror::GroupBeat& group : beat.groups)
+    if (group.role == mirror::GroupRole::owner) {
+      HeardClock& heard = clocks_[group.group];
+      if (group.clock_us >= heard.clock_us) heard = {group.clock_us, now};
+    }
+  if (settings_.node->ports[port].peer) {
+    Peer& peer = peers_[beat.node];
+    if (peer.boot != beat.boot || peer.workers != beat.workers || peer.mac != mac) {
+      peer = {beat.boot, beat.workers, mac, false};
+      told_stale_.clear();
+    }
+  }
+  if (beat.dropped_standby == settings_.node->id && !told_stale_[{beat.worker, beat.dropped_generation}]) {
+    told_stale_[{beat.worker, beat.dropped_generation}] = true;
+    Command command;
+    command.kind = Command::Kind::mark_stale;
+    command.worker = beat.worker;
+    command.number = beat.dropped_generation;
+    tell_all(command);
+  }
+}
+
+void NodeControl::watch_peers(Instant now) {
+  for (const cluster::PeerSnapshot& snapshot : controller_.peers(now)) {
+    const auto it = peers_.find(snapshot.node);
+    if (it == peers_.end()) continue;
+    Peer& peer = it->second;
+    const bool up = snapshot.alive && snapshot.boot == peer.boot;
+    if (up == peer.up) continue;
+    peer.up = up;
+    Command command;
+    command.kind = up ? Command::Kind::peer_up : Command::Kind::peer_down;
+    command.node = snapshot.node;
+    command.boot = peer.boot;
+    command.workers = peer.workers;
+    command.mac = peer.mac;
+    tell_all(command);
+  }
+}
+
+uint64_t NodeControl::legs(size_t group) const {
+  uint64_t count = 0;
+  for (const worker::Worker* worker : workers_) count += worker->status().groups[group].legs.load(std::memory_order_relaxed);
+  return count;
+}
+
+uint64_t NodeControl::unprotected(size_t group) const {
+  uint64_t count = 0;
+  for (const worker::Worker* worker : workers_)
+    count += worker->status().groups[group].unprotected.load(std::memory_order_relaxed);
+  return count;
+}
+
+bool NodeControl::owns(GroupId group) const {
+  const cluster::FailoverMachine* machine = controller_.machine(group);
+  return machine != nullptr && (cluster::is_owner(machine->state()) || machine->state() == cluster::GroupState::claiming);
+}
+
+// The worst of all workers: a group is as ready as its least ready shard.
+cluster::MirrorReport NodeControl::mirror_report(size_t group) const {
+  using cluster::Readiness;
+  cluster::MirrorReport report;
+  report.legs = static_cast<uint32_t>(legs(group));
+  report.legs_unprotected = static_cast<uint32_t>(unprotected(group));
+  if (owns(settings_.config->groups[group].id)) {
+    uint32_t worst = 2;
+    for (const worker::Worker* worker : workers_)
+      worst = std::min(worst, worker->status().stream_state.load(std::memory_order_relaxed));
+    report.readiness = worst == 2 ? Readiness::synced : worst == 1 ? Readiness::syncing : Readiness::none;
+    return report;
+  }
+  using State = mirror::Replica::State;
+  bool stale = false;
+  bool none = false;
+  bool syncing = false;
+  for (const worker::Worker* worker : workers_) {
+    const auto state = static_cast<State>(worker->status().replica_state.load(std::memory_order_relaxed));
+    stale |= state == State::stale;
+    none |= state == State::none;
+    syncing |= state == State::syncing;
+  }
+  report.readiness = stale ? Readiness::stale : none ? Readiness::none : syncing ? Readiness::syncing : Readiness::synced;
+  return report;
+}
+
+void NodeControl::watch_mirror(Instant now) {
+  for (size_t i = 0; i < settings_.config->groups.size(); ++i) {
+    const cluster::MirrorReport report = mirror_report(i);
+    const auto& told = reports_told_[i];
+    if (told && told->readiness == report.readiness && told->legs == report.legs &&
+        told->legs_unprotected == report.legs_unprotected)
+      continue;
+    reports_told_[i] = report;
+    do_actions(controller_.on_mirror(settings_.config->groups[i].id, report, now), now);
+  }
+}
+
+void NodeControl::update_beats() {
+  const auto beats = controller_.beat_groups();
+  for (size_t i = 0; i < beats.size(); ++i) {
+    const bool same = i < beats_told_.size() && beats_told_[i].role == beats[i].role &&
+                      beats_told_[i].epoch == beats[i].epoch && beats_told_[i].standby_synced == beats[i].standby_synced;
+    if (same) continue;
+    Command command;
+    command.kind = Command::Kind::beat;
+    command.group = beats[i].group;
+    command.role = beats[i].role;
+    command.epoch = beats[i].epoch;
+    command.flag = beats[i].standby_synced;
+    tell_all(command);
+  }
+  beats_told_ = beats;
+}
+
+uint64_t NodeControl::clock_for(GroupId group, Instant now) const {
+  const auto margin = static_cast<uint64_t>(to_us(kClockMargin));
+  // Nobody has ever owned it as far as we know: start from the machine's own clock, which has run on since the last time.
+  const auto own = static_cast<uint64_t>(to_us(now.time_since_epoch()));
+  const auto heard = clocks_.find(group);
+  if (heard == clocks_.end()) return own;
+  return heard->second.clock_us + static_cast<uint64_t>(to_us(now - heard->second.at)) + margin;
+}
+
+void NodeControl::promote(const cluster::Promote& action, Instant now) {
+  Command command;
+  command.kind = Command::Kind::promote;
+  command.group = action.group;
+  command.epoch = action.epoch;
+  command.clock_us = clock_for(action.group, now);
+  tell_all(command);
+  do_actions(controller_.on_promoted(action.group, now), now);
+}
+
+void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
+  const auto tell_group = [&](Command::Kind kind, GroupId group, Epoch epoch = {}) {
+    Command command;
+    command.kind = kind;
+    command.group = group;
+    command.epoch = epoch;
+    tell_all(command);
+  };
+  for (const cluster::Action& action : actions) {
+    if (const auto* wanted = std::get_if<cluster::Promote>(&action)) {
+      promote(*wanted, now);
+    } else if (const auto* demote = std::get_if<cluster::Demote>(&action)) {
+      tell_group(Command::Kind::demote, demote->group, demote->epoch);
+    } else if (const auto* mute = std::get_if<cluster::Mute>(&action)) {
+      tell_group(Command::Kind::mute, mute->group);
+    } else if (const auto* unmute = std::get_if<cluster::Unmute>(&action)) {
+      tell_group(Command::Kind::unmute, unmute->group);
+    } else if (std::holds_alternative<cluster::ProbeWitnesses>(action)) {
+      probe_witnesses();
+    } else if (const auto* ownership = std::get_if<cluster::SendOwnership>(&action)) {
+      for (const auto& payload : ownership->payloads) broadcast(mirror::ClusterFrameKind::ownership, payload);
+    } else if (std::holds_alternative<cluster::SendSolicit>(action)) {
+      broadcast(mirror::ClusterFrameKind::solicit, {});
+    } else if (const auto* said = std::get_if<cluster::Event>(&action)) {
+      event(said->level, "cluster", said->sentence, now);
+    } else if (const auto* end = std::get_if<cluster::Stop>(&action)) {
+      stop_ = end->sentence;
+    }
+  }
+}
+
+void NodeControl::probe_witnesses() {
+  for (const IpAddress& witness : witnesses_) {
+    Command command;
+    command.kind = Command::Kind::probe;
+    command.address = witness;
+    tell(0, command);
+  }
+}
+
+void NodeControl::broadcast(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload) {
+  Command command;
+  command.kind = Command::Kind::broadcast;
+  command.number = static_cast<uint64_t>(kind);
+  command.frame = rte_pktmbuf_alloc(settings_.pool);
+  if (command.frame == nullptr) return;  // said again within a second
+  auto* room = rte_pktmbuf_append(command.frame, static_cast<uint16_t>(payload.size()));
+  if (!payload.empty()) std::memcpy(room, payload.data(), payload.size());
+  tell(0, command);
+}
+
+void NodeControl::apply_health(const health::HealthOutcome& outcome, Instant now) {
+  for (const health::CheckToStart& check : outcome.checks) {
+    Command command;
+    command.kind = Command::Kind::check;
+    command.number = check.id.value();
+    command.address = check.address;
+    command.port = check.port;
+    command.when = check.give_up;
+    tell(0, command);
+  }
+  for (const health::BackendChange& change : outcome.changes) {
+    Command command;
+    command.kind = Command::Kind::backend;
+    command.pool = change.pool;
+    command.backend = change.backend;
+    command.flag = change.up;
+    tell_all(command);
+  }
+  for (const health::HealthEvent& said : outcome.events) event(said.level, "health", said.sentence, now);
+}
+
+const std::string& NodeControl::group_name(GroupId id) const {
+  for (const config::GroupConfig& group : settings_.config->groups)
+    if (group.id == id) return group.name;
+  return settings_.config->cluster.name;
+}
+
+}  // namespace understudy::appliance

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/random.h"
+#include "control/cluster/controller.h"
+#include "control/config/config.h"
+#include "control/health/health_checker.h"
+#include "dataplane/worker/worker.h"
+
+namespace understudy::appliance {
+
+// One line of `show events`.
+struct NodeEvent {
+  Instant when;
+  LogLevel level = LogLevel::info;
+  std::string subject;
+  std::string sentence;
+};
+
+// The control half of a node, between the cluster logic and the workers' mailboxes: pure, in virtual time, without
+// threads or sockets of its own. The control thread calls round(); a test drives a whole cluster with it.
+class NodeControl {
+ public:
+  struct Settings {
+    const config::Config* config = nullptr;
+    const config::NodeConfig* node = nullptr;
+    BootId boot;
+    std::vector<MacAddress> macs;  // of the ports, in the configuration's order
+    rte_mempool* pool = nullptr;   // for broadcasts
+  };
+  using LogLine = std::function<void(const NodeEvent&)>;
+  NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random, LogLine log);
+
+  void start(Instant now);
+  // Takes the workers' reports, lets time pass, tells the workers what follows. Call every few milliseconds.
+  void round(Instant now);
+  Instant next_deadline() const;
+  void retire(Instant now);
+  bool retired() const { return controller_.retired(); }
+  // Set when this process must not go on: a sentence.
+  const std::optional<std::string>& stop() const { return stop_; }
+  // Workers are to throw away what their ports hold (after a stall that let somebody else take over).
+  bool take_reopen_wish() { return std::exchange(reopen_wished_, false); }
+
+  const cluster::Controller& controller() const { return controller_; }
+  const health::HealthChecker& health() const { return health_; }
+  const std::deque<NodeEvent>& events() const { return events_; }
+  void event(LogLevel level, const std::string& subject, const std::string& sentence, Instant now);
+  // Counts over all workers.
+  uint64_t legs(size_t group) const;
+  uint64_t unprotected(size_t group) const;
+  bool owns(GroupId group) const;
+
+ private:
+  struct Peer {
+    BootId boot;
+    uint16_t workers = 0;
+    MacAddress mac;  // on the peer network
+    bool up = false;
+  };
+  struct HeardClock {
+    uint64_t clock_us = 0;
+    Instant at;
+  };
+
+  void take_reports(Instant now);
+  void take_cluster_frame(const worker::Report& report, Instant now);
+  void take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, const MacAddress& mac, Instant now);
+  void do_actions(const cluster::Actions& actions, Instant now);
+  void promote(const cluster::Promote& action, Instant now);
+  void broadcast(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
+  void probe_witnesses();
+  void apply_health(const health::HealthOutcome& outcome, Instant now);
+  void watch_peers(Instant now);
+  void watch_mirror(Instant now);
+  void update_beats();
+  void tell_all(const worker::Command& command);
+  void tell(size_t worker, const worker::Command& command);
+  cluster::MirrorReport mirror_report(size_t group) const;
+  const std::string& group_name(GroupId id) const;
+  uint64_t clock_for(GroupId group, Instant now) const;
+
+  const Settings settings_;
+  std::vector<worker::Worker*> workers_;
+  LogLine log_;
+  uint32_t cluster_id_;
+  cluster::Controller controller_;
+  health::HealthChecker health_;
+  std::vector<IpAddress> witnesses_;
+  std::map<NodeId, Peer> peers_;
+  std::map<GroupId, HeardClock> clocks_;
+  std::map<std::pair<uint16_t, uint32_t>, bool> told_stale_;  // (owner's worker, generation)
+  std::vector<mirror::GroupBeat> beats_told_;
+  std::vector<std::optional<cluster::MirrorReport>> reports_told_;
+  std::deque<NodeEvent> events_;
+  std::optional<std::string> stop_;
+  bool reopen_wished_ = false;
+};
+
+}  // namespace understudy::appliance

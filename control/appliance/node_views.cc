@@ -1,0 +1,239 @@
+// What the console shows of a node.
+#include <algorithm>
+#include <thread>
+
+#include "control/appliance/node.h"
+
+namespace understudy::appliance {
+namespace {
+
+console::StandbyState standby_state(cluster::Readiness readiness) {
+  switch (readiness) {
+    case cluster::Readiness::none:
+      return console::StandbyState::none;
+    case cluster::Readiness::syncing:
+      return console::StandbyState::syncing;
+    case cluster::Readiness::synced:
+      return console::StandbyState::synced;
+    case cluster::Readiness::stale:
+      return console::StandbyState::stale;
+  }
+  return console::StandbyState::none;
+}
+
+console::TakeoverView takeover_view(const cluster::Takeover& t, Instant now) {
+  console::TakeoverView view;
+  view.from = t.from;
+  view.why = t.why;
+  view.ago = now - t.decided;
+  view.detection = t.suspected - t.last_heartbeat;
+  view.decision = t.decided - t.suspected;
+  view.claim = t.announced.value_or(t.decided) - t.decided;
+  if (t.first_packet) view.first_packet = *t.first_packet - t.announced.value_or(t.decided);
+  return view;
+}
+
+std::string roles_of(const config::PortConfig& port) {
+  std::string roles;
+  for (const auto& [has, name] : {std::pair{port.front, "front"}, {port.back, "back"}, {port.peer, "peer"}}) {
+    if (!has) continue;
+    if (!roles.empty()) roles += ' ';
+    roles += name;
+  }
+  return roles;
+}
+
+}  // namespace
+
+console::GroupView Node::group_view(size_t index, const cluster::GroupSnapshot& snapshot, Instant now) {
+  const config::GroupConfig& config = config_.groups[index];
+  console::GroupView view;
+  view.id = config.id;
+  view.name = config.name;
+  view.state = std::string(cluster::name_of(snapshot.state));
+  view.why = snapshot.why;
+  view.epoch = snapshot.epoch;
+  view.owner = snapshot.owner;
+  view.standby_state = standby_state(snapshot.mirror.readiness);
+  for (const config::NodeConfig& node : config_.nodes)
+    if (node.name != snapshot.owner && view.standby_state != console::StandbyState::none && view.standby.empty())
+      view.standby = node.name;
+  const uint64_t legs = control_->legs(index);
+  view.unprotected_legs = control_->unprotected(index);
+  view.protected_legs = legs - std::min(legs, view.unprotected_legs);
+  view.virtual_ips = config.virtual_ips;
+  view.arp_policy = config.arp == config::ArpPolicy::virtual_mac ? "virtual_mac" : "gratuitous";
+  view.mac = config.mac;
+  if (snapshot.last_takeover != nullptr && *snapshot.last_takeover)
+    view.last_takeover = takeover_view(**snapshot.last_takeover, now);
+  return view;
+}
+
+console::ClusterView Node::cluster() {
+  const std::lock_guard lock(control_mutex_);
+  const Instant now = clock_->now();
+  console::ClusterView view;
+  view.cluster = config_.cluster.name;
+  view.node = node_->name;
+  view.id = node_->id;
+  view.boot = boot_;
+  for (const auto& lcore : lcores_)
+    view.longest_stall = std::max(
+        view.longest_stall, Duration(lcore->worker->status().longest_stall_ns.load(std::memory_order_relaxed)));
+  for (const cluster::PeerSnapshot& peer : control_->controller().peers(now)) {
+    console::PeerView p;
+    p.id = peer.node;
+    p.name = peer.name;
+    p.boot = peer.boot.value_or(BootId());
+    p.state = !peer.boot ? "never heard" : peer.alive ? "alive" : "silent";
+    for (const cluster::LinkSnapshot& link : peer.links) p.links.push_back({link.name, link.age});
+    view.peers.push_back(std::move(p));
+  }
+  const auto groups = control_->controller().groups(now);
+  for (size_t i = 0; i < groups.size(); ++i) view.groups.push_back(group_view(i, groups[i], now));
+  for (size_t i = 0; i < lcores_.size(); ++i) {
+    const worker::WorkerStatus& status = lcores_[i]->worker->status();
+    if (status.stream_frames.load(std::memory_order_relaxed) == 0) continue;
+    console::StreamView stream;
+    stream.worker = static_cast<unsigned>(i);
+    for (const cluster::PeerSnapshot& peer : control_->controller().peers(now))
+      if (peer.alive) stream.peer = peer.node;
+    stream.lag_frames = status.stream_frames_waiting.load(std::memory_order_relaxed);
+    stream.retransmitted_frames = status.stream_retransmitted.load(std::memory_order_relaxed);
+    view.streams.push_back(stream);
+  }
+  return view;
+}
+
+console::ConnectionsView Node::connections(const console::ConnectionFilter& filter) {
+  console::ConnectionsView view;
+  GroupId group;
+  if (filter.group) {
+    const auto it = std::ranges::find(config_.groups, *filter.group, &config::GroupConfig::name);
+    if (it == config_.groups.end()) return view;
+    group = it->id;
+  }
+  for (const auto& lcore : lcores_) {
+    worker::ConnectionQuery query;
+    query.limit = static_cast<uint32_t>(std::min<size_t>(filter.limit, 1'000'000));
+    query.group = group;
+    query.rows.reserve(std::min(query.limit, 4096U));
+    worker::Command command;
+    command.kind = worker::Command::Kind::connections;
+    command.query = &query;
+    {
+      const std::lock_guard lock(control_mutex_);  // the mailbox has one producer at a time
+      if (!lcore->worker->commands().send(command)) continue;
+    }
+    lcore->wakeup->ring();
+    // The worker owns the query until it says done; it does within a few rounds as long as it runs at all.
+    while (!query.done.load(std::memory_order_acquire) && !stop_workers_.load())
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    view.total += query.matching;
+    for (const worker::ConnectionRow& row : query.rows) {
+      if (view.connections.size() >= filter.limit) break;
+      console::ConnectionView c;
+      c.key = row.key;
+      c.state = std::string(tcp::name_of(row.state));
+      for (const config::GroupConfig& g : config_.groups) {
+        if (g.id == row.group) c.group = g.name;
+        for (const config::ServiceConfig& service : g.services)
+          if (service.id == row.service) c.service = service.name;
+      }
+      if (row.group == GroupId()) c.service = "check";
+      c.is_protected = row.is_protected;
+      if (row.partner != FlowKey()) c.partner = row.partner;
+      c.bytes_held = row.held_bytes;
+      if (row.srtt > Duration::zero()) c.rtt = row.srtt;
+      c.congestion_window = row.cwnd;
+      view.connections.push_back(std::move(c));
+    }
+  }
+  return view;
+}
+
+std::vector<console::PortView> Node::ports() {
+  std::vector<console::PortView> views;
+  for (size_t i = 0; i < ports_.size(); ++i) {
+    const PortStatistics s = ports_[i]->statistics();
+    console::PortView v;
+    v.name = node_->ports[i].name;
+    v.device = node_->ports[i].device;
+    v.roles = roles_of(node_->ports[i]);
+    v.mac = ports_[i]->mac();
+    v.link_up = ports_[i]->carrier();
+    v.mtu = ports_[i]->mtu();
+    v.received_frames = s.received_frames;
+    v.received_bytes = s.received_bytes;
+    v.receive_missed = s.receive_missed;
+    v.receive_dropped = s.receive_dropped;
+    v.transmitted_frames = s.transmitted_frames;
+    v.transmitted_bytes = s.transmitted_bytes;
+    v.transmit_dropped = s.transmit_dropped;
+    views.push_back(std::move(v));
+  }
+  return views;
+}
+
+std::vector<console::EventView> Node::events() {
+  const std::lock_guard lock(control_mutex_);
+  const Instant now = clock_->now();
+  std::vector<console::EventView> views;
+  for (const NodeEvent& event : control_->events()) views.push_back({now - event.when, event.subject, event.sentence});
+  return views;
+}
+
+std::vector<console::DropView> Node::drops() {
+  std::vector<console::DropView> views;
+  for (size_t i = 0; i < kDropReasons; ++i) {
+    const auto reason = static_cast<DropReason>(i);
+    uint64_t frames = 0;
+    for (const auto& lcore : lcores_) frames += lcore->worker->drops_of(reason);
+    for (const auto& distributor : distributors_) frames += distributor->drops().of(reason);
+    if (frames > 0) views.push_back({std::string(name_of(reason)), std::string(text_of(reason)), frames});
+  }
+  return views;
+}
+
+std::vector<console::WorkerView> Node::workers() {
+  std::vector<console::WorkerView> views;
+  const auto uptime = std::max<int64_t>(1, (clock_->now() - started_).count());
+  for (size_t i = 0; i < lcores_.size(); ++i) {
+    const worker::WorkerStatus& status = lcores_[i]->worker->status();
+    console::WorkerView v;
+    v.id = static_cast<unsigned>(i);
+    if (node_->cpus.size() >= lcores_.size()) v.cpu = static_cast<int>(node_->cpus[i]);
+    v.loops = status.progress.load(std::memory_order_relaxed);
+    for (const auto& group : status.groups) v.connections += group.legs.load(std::memory_order_relaxed);
+    for (unsigned shard = 0; shard < config_.cluster.shards; ++shard)
+      v.shards += worker::worker_of_shard(static_cast<uint8_t>(shard), node_->workers) == i;
+    v.busy_percent = static_cast<unsigned>(lcores_[i]->busy_ns.load(std::memory_order_relaxed) * 100 / static_cast<uint64_t>(uptime));
+    v.longest_stall = Duration(status.longest_stall_ns.load(std::memory_order_relaxed));
+    views.push_back(v);
+  }
+  return views;
+}
+
+std::vector<console::BackendView> Node::backends() {
+  const std::lock_guard lock(control_mutex_);
+  std::vector<console::BackendView> views;
+  for (const health::BackendSnapshot& snapshot : control_->health().snapshot()) {
+    const config::PoolConfig& pool = config_.pools[snapshot.pool.value()];
+    const config::BackendConfig& backend = pool.backends[snapshot.backend.value()];
+    console::BackendView v;
+    v.pool = pool.name;
+    v.name = snapshot.name;
+    v.address = backend.address;
+    v.port = backend.port;
+    v.up = snapshot.state == health::BackendState::up;
+    v.why = fmt::format("{}: {} of {} checks failed, the last {} agree", health::name_of(snapshot.state), snapshot.failures,
+                        snapshot.checks, snapshot.streak);
+    v.weight = backend.weight;
+    views.push_back(std::move(v));
+  }
+  return views;
+}
+
+std::vector<console::NeighbourView> Node::neighbours() { return {}; }
+
+}  // namespace understudy::appliance

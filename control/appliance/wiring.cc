@@ -1,0 +1,106 @@
+#include "control/appliance/wiring.h"
+
+#include <algorithm>
+
+namespace understudy::appliance {
+namespace {
+
+uint16_t port_of(const std::vector<OpenPort>& ports, const IpAddress& address, bool front) {
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const config::PortConfig& port = *ports[i].config;
+    if ((front ? port.front : port.back) && port.address && port.address->contains(address)) return static_cast<uint16_t>(i);
+  }
+  return 0;  // the configuration check has seen to it that there is one
+}
+
+worker::GroupSetup group_setup(const config::GroupConfig& group, const std::vector<OpenPort>& ports) {
+  worker::GroupSetup setup;
+  setup.id = group.id;
+  setup.mac = group.mac;
+  setup.virtual_mac = group.arp == config::ArpPolicy::virtual_mac;
+  setup.accept_unprotected = group.accept_unprotected;
+  for (const Prefix& ip : group.virtual_ips) setup.virtual_ips.push_back({ip.address, port_of(ports, ip.address, true)});
+  for (const Prefix& ip : group.source_addresses)
+    setup.source_addresses.push_back({ip.address, port_of(ports, ip.address, false)});
+  return setup;
+}
+
+worker::ServiceSetup service_setup(const config::ServiceConfig& service, GroupId group) {
+  worker::ServiceSetup setup;
+  setup.id = service.id;
+  setup.group = group;
+  setup.first_port = service.first_port;
+  setup.last_port = service.last_port;
+  setup.application = static_cast<worker::ApplicationKind>(service.application);
+  setup.pool = service.pool.value_or(PoolId());
+  setup.protect = service.protect;
+  setup.idle_timeout = service.idle_timeout;
+  return setup;
+}
+static_assert(static_cast<int>(config::ApplicationKind::tally) == static_cast<int>(worker::ApplicationKind::tally));
+
+}  // namespace
+
+uint32_t cluster_id(const config::ClusterConfig& cluster) {
+  return static_cast<uint32_t>(siphash(cluster.secret, cluster.name.data(), cluster.name.size()));
+}
+
+worker::WorkerSettings worker_settings(const config::Config& config, const config::NodeConfig& node, BootId boot,
+                                       const std::vector<OpenPort>& ports, uint32_t buffers) {
+  worker::WorkerSettings settings;
+  const config::ClusterConfig& cluster = config.cluster;
+  settings.signs = std::make_shared<worker::SharedSigns>();
+  settings.node = node.id;
+  settings.boot = boot;
+  settings.cluster = cluster_id(cluster);
+  settings.secret = cluster.secret;
+  settings.workers = static_cast<uint16_t>(node.workers);
+  settings.shards = cluster.shards;
+  settings.interval = cluster.heartbeat_interval;
+  settings.dead_after = cluster.dead_after();
+  settings.standby_timeout = cluster.standby_timeout;
+  settings.in_sync_lease = cluster.in_sync_lease;
+  settings.reset_hold = cluster.reset_hold;
+  settings.engine.legs = std::max(node.connections / node.workers, 64U);
+  settings.engine.active_legs = std::min(settings.engine.legs, 32768U);
+  settings.engine.sent_segments = std::max(4 * settings.engine.active_legs, 65536U);
+  settings.engine.receive_buffer = config.tcp.receive_buffer;
+  // Streams may pin half of the buffers, each worker its part: there is always one for the acknowledgement that frees them.
+  constexpr uint64_t kBufferCharge = 2304;
+  settings.engine.chunks = buffers / (2 * node.workers);
+  settings.engine.pinned_max = settings.engine.chunks * kBufferCharge;
+  // The mirror's window holds buffers too, at both ends of every stream.
+  settings.mirror_window = buffers / node.workers >= 32768 ? 2048 : 512;
+  for (const OpenPort& port : ports) {
+    worker::PortSetup setup{.port = port.port, .name = port.config->name, .peer = port.config->peer, .addresses = {}};
+    if (port.config->address) setup.addresses.push_back(*port.config->address);
+    settings.ports.push_back(std::move(setup));
+  }
+  for (const config::RouteConfig& route : config.routes) settings.routes.push_back({route.destination, route.via});
+  for (const config::PoolConfig& pool : config.pools) {
+    worker::PoolSetup setup{.id = pool.id, .backends = {}};
+    for (const config::BackendConfig& backend : pool.backends)
+      setup.backends.push_back({.address = backend.address, .port = backend.port, .weight = backend.weight, .up = false});
+    settings.pools.push_back(std::move(setup));
+  }
+  for (const config::GroupConfig& group : config.groups) {
+    settings.groups.push_back(group_setup(group, ports));
+    for (const config::ServiceConfig& service : group.services) settings.services.push_back(service_setup(service, group.id));
+  }
+  return settings;
+}
+
+std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node) {
+  std::vector<IpAddress> found;
+  const auto add = [&](const IpAddress& address) {
+    const bool on_link = std::ranges::any_of(
+        node.ports, [&](const config::PortConfig& port) { return port.address && port.address->contains(address); });
+    if (on_link && std::ranges::find(found, address) == found.end()) found.push_back(address);
+  };
+  for (const config::RouteConfig& route : config.routes) add(route.via);
+  for (const config::PoolConfig& pool : config.pools)
+    for (const config::BackendConfig& backend : pool.backends) add(backend.address);
+  return found;
+}
+
+}  // namespace understudy::appliance

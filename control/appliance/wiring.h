@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "control/config/config.h"
+#include "dataplane/worker/settings.h"
+
+namespace understudy::appliance {
+
+// A port of this node as opened, in the order of the configuration.
+struct OpenPort {
+  Port* port = nullptr;
+  const config::PortConfig* config = nullptr;
+};
+
+// What all workers of `node` are told, from a validated configuration; index and ports are filled in per worker. `buffers`
+// is the size of the pool that all of them share.
+worker::WorkerSettings worker_settings(const config::Config& config, const config::NodeConfig& node, BootId boot,
+                                       const std::vector<OpenPort>& ports, uint32_t buffers);
+
+// Keeps clusters that share a network apart: a keyed hash of the name.
+uint32_t cluster_id(const config::ClusterConfig& cluster);
+
+// Addresses whose answer shows that this node's networks work: gateways and backends that are on-link.
+std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node);
+
+}  // namespace understudy::appliance

@@ -1,0 +1,176 @@
+// What control asks of a worker, and what it is told.
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/worker/handover.h"
+#include "dataplane/worker/worker.h"
+
+namespace understudy::worker {
+namespace {
+constexpr uint32_t kSlotsPerRound = 4096;
+}
+
+int Worker::group_index(GroupId id) const {
+  for (size_t i = 0; i < settings_.groups.size(); ++i)
+    if (settings_.groups[i].id == id) return static_cast<int>(i);
+  return -1;
+}
+
+void Worker::report(Report r) {
+  r.worker = settings_.index;
+  if (reports_.send(r)) return;
+  drops_.count(DropReason::ring_full);
+  if (r.frame != nullptr) rte_pktmbuf_free(r.frame);
+}
+
+bool Worker::take_commands(Instant now) {
+  Command command;
+  bool any = false;
+  while (commands_.receive(command)) {
+    obey(command, now);
+    any = true;
+  }
+  return any;
+}
+
+void Worker::obey(const Command& command, Instant now) {
+  const int index = group_index(command.group);
+  const auto group = static_cast<tcp::GroupIndex>(std::max(index, 0));
+  switch (command.kind) {
+    case Command::Kind::promote:
+      if (index >= 0) promote(command, now);
+      break;
+    case Command::Kind::demote:
+    case Command::Kind::mute:
+      if (index < 0) break;
+      engine_.give_up(group);
+      resolver_.release(command.group);
+      if (command.kind == Command::Kind::demote) {
+        if (!owns_a_group()) close_streams(now);
+        // Another node speaks for these connections now; what we hold of them is history.
+        engine_.discard_legs(group);
+      }
+      break;
+    case Command::Kind::unmute:
+      if (index < 0) break;
+      engine_.group(group).voice = true;
+      resolver_.claim(command.group, now);
+      break;
+    case Command::Kind::beat:
+      if (index < 0) break;
+      beat_groups_[static_cast<size_t>(index)] = {command.role, command.epoch, command.flag};
+      next_beat_ = now;
+      break;
+    case Command::Kind::peer_up:
+      if (peer_.boot != command.boot) close_streams(now);
+      peer_ = {command.node, command.boot, command.workers, command.mac};
+      open_streams_at_ = now;
+      break;
+    case Command::Kind::peer_down:
+      if (peer_.node != command.node) break;
+      close_streams(now);
+      peer_ = PeerNode();
+      break;
+    case Command::Kind::mark_stale:
+      if (command.worker < incoming_.size() && incoming_[command.worker].channel != nullptr &&
+          incoming_[command.worker].channel->generation() == command.number)
+        incoming_[command.worker].replica->mark_stale();
+      break;
+    case Command::Kind::backend:
+      for (size_t i = 0; i < settings_.pools.size(); ++i)
+        if (settings_.pools[i].id == command.pool && command.backend.value() < pools_[i]->size())
+          pools_[i]->set_up(command.backend, command.flag);
+      break;
+    case Command::Kind::check:
+      start_check(command, now);
+      break;
+    case Command::Kind::probe:
+      if (resolver_.probe(command.address, now) &&
+          std::ranges::find(probed_, command.address, &ProbedWitness::address) == probed_.end())
+        probed_.push_back({command.address, now});
+      break;
+    case Command::Kind::broadcast:
+      send_on_all_links(static_cast<mirror::ClusterFrameKind>(command.number),
+                        {rte_pktmbuf_mtod(command.frame, const uint8_t*), command.frame->data_len});
+      rte_pktmbuf_free(command.frame);
+      break;
+    case Command::Kind::connections:
+      queries_.push_back(command.query);
+      break;
+    case Command::Kind::reopen_ports:
+      break;  // by whoever runs the worker: ports are above this folder
+  }
+}
+
+// Order (DESIGN section 5): state is installed already; resets are held back, the role flips, addresses are announced, the
+// sweep begins.
+void Worker::promote(const Command& command, Instant now) {
+  const auto index = static_cast<tcp::GroupIndex>(group_index(command.group));
+  for (IncomingStream& stream : incoming_) {
+    if (stream.replica == nullptr) continue;
+    stream.replica->release(index);
+    stream.channel->close();
+  }
+  tcp::Group& group = engine_.group(index);
+  group.clock.advance_to(command.clock_us, now);
+  sources_[index]->salt(command.epoch, siphash(settings_.secret, &command.group, sizeof command.group));
+  engine_.take_over(index, command.epoch, now, settings_.reset_hold);
+  beat_groups_[index] = {mirror::GroupRole::owner, command.epoch, false};
+  resolver_.claim(command.group, now);
+  dropped_standby_ = NodeId();
+  first_packet_group_ = index;
+  next_beat_ = now;
+}
+
+void Worker::start_check(const Command& command, Instant now) {
+  const auto way = resolver_.routes().find(command.address);
+  if (!way || settings_.ports[way->port].addresses.empty()) {
+    check_.results().push_back({command.number, false});
+    return;
+  }
+  FlowKey key{settings_.ports[way->port].addresses.front().address, command.address, PortNumber(), command.port};
+  // Answers must come back to this worker.
+  const auto shard = static_cast<uint8_t>(settings_.index);
+  key.local_port = shards_.source_port(key, shard, static_cast<uint32_t>(random_.next()));
+  check_.start(engine_, local_group_, *engine_.find_service(ServiceId(0xffff)), key, command.number, command.when, now);
+}
+
+ConnectionRow Worker::row_of(uint32_t leg) const {
+  const tcp::Connection& c = engine_.legs()[leg];
+  ConnectionRow row;
+  row.key = c.key;
+  row.state = c.state;
+  row.service = c.service;
+  row.group = engine_.group(c.group).id;
+  row.owned = engine_.group(c.group).voice;
+  row.is_protected = c.mirrored;
+  row.adopted = c.adopted;
+  row.worker = settings_.index;
+  if (c.partner != tcp::kNone) row.partner = engine_.legs()[c.partner].key;
+  auto& pipes = const_cast<tcp::Engine&>(engine_).pipes();
+  if (c.rx != tcp::kNone) row.held_bytes = pipes[c.rx].held();
+  if (const tcp::Soft* soft = engine_.soft_of(c)) {
+    row.srtt = soft->rtt.srtt;
+    row.cwnd = soft->congestion.cwnd();
+  }
+  return row;
+}
+
+void Worker::list_connections(Instant) {
+  ConnectionQuery& query = *queries_.front();
+  const auto& legs = engine_.legs();
+  const uint32_t end = std::min(legs.capacity(), query.next_slot + kSlotsPerRound);
+  for (; query.next_slot < end; ++query.next_slot) {
+    const uint32_t leg = query.next_slot;
+    if (!legs.is_live(leg)) continue;
+    const GroupId group = engine_.group(legs[leg].group).id;
+    if (query.group != GroupId() && group != query.group) continue;
+    ++query.matching;
+    if (query.rows.size() < query.limit) query.rows.push_back(row_of(leg));
+  }
+  if (query.next_slot < legs.capacity()) return;
+  queries_.erase(queries_.begin());
+  query.done.store(true, std::memory_order_release);
+}
+
+}  // namespace understudy::worker

@@ -1,0 +1,143 @@
+// Frames from the ports: what they are, and whose.
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/wire/icmp.h"
+#include "dataplane/wire/ipv4.h"
+#include "dataplane/worker/worker.h"
+
+namespace understudy::worker {
+
+bool Worker::receive_ports(Instant now) {
+  bool any = false;
+  std::array<rte_mbuf*, kBurst> burst;
+  for (uint16_t port = 0; port < settings_.ports.size(); ++port) {
+    const uint16_t count = settings_.ports[port].port->receive(burst);
+    any |= count > 0;
+    for (uint16_t i = 0; i < count; ++i) {
+      if (i + 2 < count) rte_prefetch0(rte_pktmbuf_mtod(burst[i + 2], void*));
+      receive_frame(port, burst[i], now);
+    }
+  }
+  return any;
+}
+
+void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
+  wire::EthernetHeader ethernet;
+  std::memcpy(&ethernet, rte_pktmbuf_mtod(frame, const void*), sizeof ethernet);
+  const auto refuse = [&](DropReason reason) {
+    drops_.count(reason);
+    rte_pktmbuf_free(frame);
+  };
+  // Ports run promiscuous: other hosts' frames that a switch floods are no error, but they are not ours.
+  if (!resolver_.claims().accepts_mac(port, MacAddress(ethernet.destination))) return refuse(DropReason::ethernet_not_for_us);
+  const wire::ParsedFrame parsed = wire::parse_frame(frame);
+  if (const auto* segment = std::get_if<wire::TcpSegment>(&parsed)) {
+    engine_.receive(frame, *segment, now);
+  } else if (const auto* cluster = std::get_if<wire::ClusterFrame>(&parsed)) {
+    receive_cluster(port, frame, cluster->payload_offset, now);
+  } else if (const auto* arp = std::get_if<wire::ArpPacket>(&parsed)) {
+    resolver_.receive_arp(port, *arp, MacAddress(ethernet.source), now);
+    rte_pktmbuf_free(frame);
+  } else if (const auto* echo = std::get_if<wire::IcmpEchoRequest>(&parsed)) {
+    answer_echo(frame, *echo, now);
+  } else {
+    refuse(std::get<DropReason>(parsed));
+  }
+}
+
+void Worker::answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, Instant now) {
+  if (!resolver_.claims().is_ours(request.destination)) {
+    drops_.count(DropReason::ip_not_for_us);
+    rte_pktmbuf_free(frame);
+    return;
+  }
+  auto* message = rte_pktmbuf_mtod_offset(frame, uint8_t*, request.message_offset);
+  wire::turn_into_echo_reply({message, request.message_length});
+  wire::Ipv4Header ip;
+  wire::build_ipv4_header(ip, request.destination, request.source, wire::kProtocolIcmp, request.message_length);
+  // The reply has no IP options: it begins right before the message.
+  const auto start = static_cast<uint16_t>(request.message_offset - sizeof ip - sizeof(wire::EthernetHeader));
+  rte_pktmbuf_adj(frame, start);
+  std::memcpy(rte_pktmbuf_mtod_offset(frame, uint8_t*, sizeof(wire::EthernetHeader)), &ip, sizeof ip);
+  const auto length = static_cast<uint16_t>(sizeof(wire::EthernetHeader) + sizeof ip + request.message_length);
+  if (frame->data_len > length) rte_pktmbuf_trim(frame, static_cast<uint16_t>(frame->data_len - length));
+  resolver_.send(frame, request.destination, request.source, now);
+}
+
+void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, Instant now) {
+  const auto refuse = [&](DropReason reason) {
+    drops_.count(reason);
+    rte_pktmbuf_free(frame);
+  };
+  const std::span<const uint8_t> bytes(rte_pktmbuf_mtod_offset(frame, const uint8_t*, offset),
+                                       static_cast<size_t>(frame->data_len - offset));
+  const auto parsed = mirror::parse_cluster_header(bytes, settings_.cluster);
+  if (const auto* reason = std::get_if<DropReason>(&parsed)) return refuse(*reason);
+  const auto& view = std::get<mirror::ClusterFrameView>(parsed);
+  if (view.from == settings_.node && view.boot == settings_.boot) return refuse(DropReason::ethernet_not_for_us);
+  const bool is_peer = peer_.workers > 0 && view.from == peer_.node && view.boot == peer_.boot;
+  switch (view.kind) {
+    case mirror::ClusterFrameKind::mirror_data:
+      if (!is_peer) return refuse(DropReason::cluster_stranger);
+      return receive_mirror_data(view, frame, now);
+    case mirror::ClusterFrameKind::mirror_ack:
+      if (is_peer && view.from_worker < logs_.size())
+        logs_[view.from_worker]->on_ack(view.payload, now);
+      else
+        drops_.count(DropReason::cluster_stranger);
+      rte_pktmbuf_free(frame);
+      return;
+    default:
+      break;
+  }
+  if (is_peer && view.kind == mirror::ClusterFrameKind::heartbeat)
+    settings_.signs->peer_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  Report r;
+  r.kind = Report::Kind::cluster_frame;
+  r.port = port;
+  r.when = now;
+  r.frame = frame;
+  report(r);
+}
+
+void Worker::receive_mirror_data(const mirror::ClusterFrameView& view, rte_mbuf* frame, Instant now) {
+  if (view.from_worker >= incoming_.size()) incoming_.resize(view.from_worker + 1U);
+  IncomingStream& stream = incoming_[view.from_worker];
+  if (stream.channel == nullptr) {
+    mirror::FrameSink& sink = *this;
+    stream.channel = std::make_unique<mirror::ChannelReceiver>(settings_.mirror_window, pool_, sink, drops_);
+    stream.replica = std::make_unique<mirror::Replica>(engine_);
+  }
+  stream.channel->set_address(channel_address(view.from_worker));
+  stream.channel->receive(view.boot, view.payload, frame, *stream.replica, now);
+}
+
+void Worker::look_for_witnesses(Instant) {
+  for (size_t i = 0; i < probed_.size();) {
+    const auto answered = resolver_.last_answer(probed_[i].address);
+    if (!answered || *answered < probed_[i].since) {
+      ++i;
+      continue;
+    }
+    Report r;
+    r.kind = Report::Kind::witness_answer;
+    r.address = probed_[i].address;
+    r.when = *answered;
+    report(r);
+    probed_.erase(probed_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+void Worker::look_for_rivals() {
+  if (resolver_.counters().rivals_heard == rivals_reported_ || !resolver_.last_rival()) return;
+  rivals_reported_ = resolver_.counters().rivals_heard;
+  Report r;
+  r.kind = Report::Kind::rival;
+  r.address = resolver_.last_rival()->address;
+  r.mac = resolver_.last_rival()->mac;
+  r.port = resolver_.last_rival()->port;
+  report(r);
+}
+
+}  // namespace understudy::worker

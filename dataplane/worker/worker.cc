@@ -1,0 +1,215 @@
+#include "dataplane/worker/worker.h"
+
+#include <algorithm>
+
+namespace understudy::worker {
+
+bool Worker::run_once(Instant now) {
+  notice_absence(now);
+  now_ = now;
+  ++rounds_;
+  bool busy = take_commands(now);
+  busy |= receive_ports(now);
+  engine_.run_timers(now);
+  busy |= engine_.sweep(now, 256);
+  engine_.upkeep(now, 64);
+  check_.tick(engine_, now);
+  for (const auto& result : check_.results()) {
+    Report r;
+    r.kind = Report::Kind::check_result;
+    r.number = result.id;
+    r.flag = result.ok;
+    report(r);
+  }
+  check_.results().clear();
+  resolver_.tick(now);
+  look_for_witnesses(now);
+  look_for_rivals();
+  mirror_round(now);
+  engine_.flush(now);
+  busy |= !engine_.log_pending().empty();
+  if (!queries_.empty()) {
+    list_connections(now);
+    busy = true;
+  }
+  if (now >= next_beat_) beat(now);
+  send_ports();
+  planned_ = now;
+  return busy;
+}
+
+Instant Worker::next_deadline() {
+  Instant next = std::min({engine_.next_deadline(), resolver_.next_deadline(), next_beat_, check_.next_deadline()});
+  for (const auto& log : logs_)
+    if (log != nullptr) next = std::min(next, log->next_deadline());
+  planned_ = std::max(next, now_);
+  return next;
+}
+
+// Between two rounds lies what we planned; whatever exceeds it, somebody else had the processor, or stopped us. A node
+// that was away must not go on as if nothing had happened: its successor may speak already.
+void Worker::notice_absence(Instant now) {
+  const Duration absence = now - std::max(planned_, now_);
+  if (absence <= Duration::zero()) return;
+  if (absence.count() > status_.longest_stall_ns.load(std::memory_order_relaxed))
+    status_.longest_stall_ns.store(absence.count(), std::memory_order_relaxed);
+  if (absence <= settings_.interval) return;
+  status_.stalls.fetch_add(1, std::memory_order_relaxed);
+  next_beat_ = now;
+  for (auto& log : logs_)
+    if (log != nullptr) log->excuse(now);
+  if (absence > settings_.in_sync_lease)
+    for (auto& stream : incoming_)
+      if (stream.replica != nullptr) stream.replica->mark_stale();
+  if (absence > settings_.dead_after - settings_.interval)
+    for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group)
+      if (!engine_.group(group).always_local) engine_.give_up(group);  // control decides whether we may speak again
+  if (absence <= 2 * settings_.interval) return;
+  Report r;
+  r.kind = Report::Kind::stalled;
+  r.number = static_cast<uint64_t>(absence.count());
+  r.when = now;
+  report(r);
+}
+
+void Worker::beat(Instant now) {
+  next_beat_ = now + settings_.interval;
+  mirror::Heartbeat beat;
+  beat.node = settings_.node;
+  beat.boot = settings_.boot;
+  beat.worker = settings_.index;
+  beat.workers = settings_.workers;
+  beat.number = ++beat_number_;
+  beat.progress = rounds_;
+  beat.dropped_standby = dropped_standby_;
+  beat.dropped_generation = dropped_generation_;
+  publish_status();
+  for (size_t i = 0; i < settings_.groups.size(); ++i) {
+    const tcp::Group& group = engine_.group(static_cast<tcp::GroupIndex>(i));
+    mirror::GroupBeat g;
+    g.group = group.id;
+    g.role = beat_groups_[i].role;
+    g.epoch = beat_groups_[i].epoch;
+    g.clock_us = group.clock.micros(now);
+    g.standby_synced = beat_groups_[i].standby_synced;
+    g.legs_stale = status_.replica_state.load(std::memory_order_relaxed) ==
+                   static_cast<uint32_t>(mirror::Replica::State::stale);
+    g.legs = status_.groups[i].legs.load(std::memory_order_relaxed);
+    g.legs_unprotected = status_.groups[i].unprotected.load(std::memory_order_relaxed);
+    beat.groups.push_back(g);
+  }
+  send_on_all_links(mirror::ClusterFrameKind::heartbeat, mirror::encode(beat));
+}
+
+void Worker::send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload) {
+  mirror::ClusterFrameView view;
+  view.kind = kind;
+  view.from = settings_.node;
+  view.from_worker = static_cast<uint8_t>(settings_.index);
+  view.boot = settings_.boot;
+  view.payload = payload;
+  for (unsigned port = 0; port < settings_.ports.size(); ++port) {
+    rte_mbuf* frame = mirror::make_cluster_frame(pool_, settings_.ports[port].port->mac(), wire::kClusterMulticast, view,
+                                                 settings_.cluster);
+    if (frame == nullptr)
+      drops_.count(DropReason::mbuf_pool_empty);
+    else
+      emit(port, frame);
+  }
+}
+
+void Worker::publish_status() {
+  const auto relaxed = std::memory_order_relaxed;
+  status_.progress.store(rounds_, relaxed);
+  for (size_t i = 0; i < settings_.groups.size(); ++i) {
+    const tcp::Group& group = engine_.group(static_cast<tcp::GroupIndex>(i));
+    status_.groups[i].legs.store(group.legs, relaxed);
+    status_.groups[i].unprotected.store(group.voice ? group.legs - std::min(group.legs, group.legs_mirrored) : 0, relaxed);
+    status_.groups[i].clock_us.store(group.clock.micros(now_), relaxed);
+  }
+  uint32_t worst = logs_.empty() ? 0 : 2;
+  uint32_t frames_waiting = 0;
+  uint32_t gates = 0;
+  uint64_t frames = 0;
+  uint64_t bytes = 0;
+  uint64_t retransmitted = 0;
+  for (const auto& log : logs_) {
+    worst = std::min(worst, static_cast<uint32_t>(log->state()));
+    frames_waiting += log->channel().in_flight();
+    gates += log->gates_waiting();
+    frames += log->channel().frames_sent();
+    bytes += log->channel().bytes_sent();
+    retransmitted += log->channel().retransmitted();
+  }
+  status_.stream_state.store(worst, relaxed);
+  status_.stream_frames_waiting.store(frames_waiting, relaxed);
+  status_.stream_gates_waiting.store(gates, relaxed);
+  status_.stream_frames.store(frames, relaxed);
+  status_.stream_bytes.store(bytes, relaxed);
+  status_.stream_retransmitted.store(retransmitted, relaxed);
+  using State = mirror::Replica::State;
+  bool any_stale = false;
+  bool any_syncing = false;
+  bool any_none = incoming_.empty();
+  uint32_t legs = 0;
+  uint64_t records = 0;
+  for (const IncomingStream& stream : incoming_) {
+    if (stream.replica == nullptr) {
+      any_none = true;
+      continue;
+    }
+    any_stale |= stream.replica->state() == State::stale;
+    any_syncing |= stream.replica->state() == State::syncing;
+    any_none |= stream.replica->state() == State::none;
+    legs += stream.replica->legs();
+    records += stream.replica->records();
+  }
+  const State state = any_stale ? State::stale : any_none ? State::none : any_syncing ? State::syncing : State::synced;
+  status_.replica_state.store(static_cast<uint32_t>(state), relaxed);
+  status_.replica_legs.store(legs, relaxed);
+  status_.replica_records.store(records, relaxed);
+}
+
+void Worker::send_ports() {
+  for (size_t port = 0; port < outgoing_.size(); ++port) {
+    if (outgoing_[port].empty()) continue;
+    settings_.ports[port].port->transmit(outgoing_[port]);
+    outgoing_[port].clear();
+  }
+}
+
+void Worker::transmit(rte_mbuf* frame, const FlowKey& key) {
+  if (first_packet_group_ >= 0) {
+    Report r;
+    r.kind = Report::Kind::first_packet;
+    r.group = settings_.groups[static_cast<size_t>(first_packet_group_)].id;
+    r.when = now_;
+    report(r);
+    first_packet_group_ = -1;
+  }
+  resolver_.send(frame, key.local, key.remote, now_);
+}
+
+void Worker::transmit_cluster(rte_mbuf* frame) { emit(peer_port_, frame); }
+
+void Worker::emit(unsigned port, rte_mbuf* frame) {
+  outgoing_[port].push_back(frame);
+  if (outgoing_[port].size() < 2 * kBurst) return;
+  settings_.ports[port].port->transmit(outgoing_[port]);
+  outgoing_[port].clear();
+}
+
+uint64_t Worker::drops_of(DropReason reason) const {
+  uint64_t count = drops_.of(reason) + const_cast<tcp::Engine&>(engine_).drops().of(reason);
+  for (const auto& log : logs_) count += log->drops().of(reason);
+  for (const IncomingStream& stream : incoming_)
+    if (stream.replica != nullptr) count += stream.replica->drops().of(reason);
+  return count;
+}
+
+const service::Proxy* Worker::proxy(ServiceId service) const {
+  const auto it = std::ranges::find(proxies_, service, &std::pair<ServiceId, std::unique_ptr<service::Proxy>>::first);
+  return it == proxies_.end() ? nullptr : it->second.get();
+}
+
+}  // namespace understudy::worker

@@ -1,0 +1,165 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "common/random.h"
+#include "dataplane/mirror/channel.h"
+#include "dataplane/mirror/owner_log.h"
+#include "dataplane/mirror/replica.h"
+#include "dataplane/neighbour/resolver.h"
+#include "dataplane/service/connect_check.h"
+#include "dataplane/service/proxy.h"
+#include "dataplane/service/source_pool.h"
+#include "dataplane/service/stream_applications.h"
+#include "dataplane/tcp/engine.h"
+#include "dataplane/worker/mailbox.h"
+#include "dataplane/worker/messages.h"
+#include "dataplane/worker/settings.h"
+
+namespace understudy::worker {
+
+// One lcore's share of the node: the shards that map to it, from frame to frame. It has no clock and no thread of its own:
+// whoever runs it (an lcore, a test, a simulator) calls run_once with the time. One thread, but for status() and the
+// mailboxes, whose other end is control's.
+class Worker final : private tcp::SegmentSink, private mirror::FrameSink, private neighbour::Egress {
+ public:
+  // `pool` serves all frames made here. Names inside DPDK are made unique with `name`.
+  Worker(const std::string& name, const WorkerSettings& settings, rte_mempool* pool, uint64_t seed, Instant start);
+
+  // One round: commands, frames, timers, mirror, output. True if there was something to do: call again at once.
+  bool run_once(Instant now);
+  // Nothing happens by itself before this instant. Tell run_once no later.
+  Instant next_deadline();
+  // For the last look before sleeping: something waits in a ring that no descriptor announces.
+  bool has_mail() const { return !commands_.empty(); }
+
+  Mailbox<Command>& commands() { return commands_; }
+  Mailbox<Report>& reports() { return reports_; }
+  const WorkerStatus& status() const { return status_; }
+
+  // For tests, and for control while the worker is paused.
+  tcp::Engine& engine() { return engine_; }
+  neighbour::Resolver& resolver() { return resolver_; }
+  DropCounters& drops() { return drops_; }
+  uint64_t drops_of(DropReason reason) const;
+  const service::Proxy* proxy(ServiceId service) const;
+
+ private:
+  static constexpr size_t kBurst = 32;
+
+  struct PeerNode {
+    NodeId node;
+    BootId boot;
+    uint16_t workers = 0;  // 0: no peer
+    MacAddress mac;
+  };
+  struct BeatGroup {
+    mirror::GroupRole role = mirror::GroupRole::idle;
+    Epoch epoch;
+    bool standby_synced = false;
+  };
+  struct ProbedWitness {
+    IpAddress address;
+    Instant since{};
+  };
+  struct IncomingStream {
+    std::unique_ptr<mirror::ChannelReceiver> channel;
+    std::unique_ptr<mirror::Replica> replica;
+  };
+
+  // set_up.cc
+  static neighbour::ResolverSettings resolver_settings(const WorkerSettings& settings);
+  void add_groups();
+  void add_services();
+
+  // worker.cc
+  void notice_absence(Instant now);
+  void beat(Instant now);
+  void send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
+  void publish_status();
+  void send_ports();
+
+  // receive.cc
+  bool receive_ports(Instant now);
+  void receive_frame(uint16_t port, rte_mbuf* frame, Instant now);
+  void receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, Instant now);
+  void receive_mirror_data(const mirror::ClusterFrameView& view, rte_mbuf* frame, Instant now);
+  void answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, Instant now);
+  void look_for_witnesses(Instant now);
+  void look_for_rivals();
+
+  // mirroring.cc
+  void mirror_round(Instant now);
+  void open_streams(Instant now);
+  void drop_stale_standby(Instant now);
+  void close_streams(Instant now);
+  void guard_replicas(Instant now);
+  bool owns_a_group() const;
+  Instant peer_heard() const;
+  mirror::OwnerLog* log_for(uint8_t shard);
+  mirror::ChannelAddress channel_address(uint8_t peer_worker) const;
+
+  // commands.cc
+  bool take_commands(Instant now);
+  void obey(const Command& command, Instant now);
+  void promote(const Command& command, Instant now);
+  void start_check(const Command& command, Instant now);
+  void list_connections(Instant now);
+  ConnectionRow row_of(uint32_t leg) const;
+  int group_index(GroupId id) const;
+  void report(Report report);
+
+  // tcp::SegmentSink, mirror::FrameSink, neighbour::Egress
+  void transmit(rte_mbuf* frame, const FlowKey& key) override;
+  void transmit_cluster(rte_mbuf* frame) override;
+  void emit(unsigned port, rte_mbuf* frame) override;
+
+  WorkerSettings settings_;
+  rte_mempool* pool_;
+  Random random_;
+  DropCounters drops_;
+  tcp::ShardMap shards_;
+  neighbour::Resolver resolver_;
+  tcp::Engine engine_;
+  tcp::GroupIndex local_group_ = 0;  // the node's own addresses
+  uint16_t peer_port_ = 0;
+
+  // Applications. Stable addresses: services point to them.
+  service::Echo echo_;
+  service::Discard discard_;
+  service::Tally tally_;
+  service::ConnectCheck check_;
+  std::vector<std::unique_ptr<service::BackendPool>> pools_;      // by position in settings_.pools
+  std::vector<std::unique_ptr<service::SourcePool>> sources_;     // by position in settings_.groups
+  std::vector<std::pair<ServiceId, std::unique_ptr<service::Proxy>>> proxies_;
+
+  // Mirror.
+  PeerNode peer_;
+  std::vector<std::unique_ptr<mirror::OwnerLog>> logs_;  // by the standby's worker
+  std::vector<IncomingStream> incoming_;                 // by the owner's worker
+  uint32_t generation_ = 0;
+  uint32_t dropped_generation_ = 0;
+  NodeId dropped_standby_;
+  Instant open_streams_at_{};
+  std::vector<uint32_t> log_round_;
+
+  Mailbox<Command> commands_;
+  Mailbox<Report> reports_;
+  WorkerStatus status_;
+  std::vector<BeatGroup> beat_groups_;  // by position in settings_.groups
+  std::vector<ProbedWitness> probed_;
+  std::vector<ConnectionQuery*> queries_;
+  int first_packet_group_ = -1;  // a group whose first segment after a takeover has not left yet
+  uint64_t rivals_reported_ = 0;
+
+  Instant now_{};
+  Instant planned_{};  // when we meant to be called again
+  Instant next_beat_{};
+  uint32_t beat_number_ = 0;
+  uint64_t rounds_ = 0;
+  std::vector<std::vector<rte_mbuf*>> outgoing_;  // by port
+};
+
+}  // namespace understudy::worker

@@ -224,8 +224,10 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
     std::memcpy(at, &r, sizeof r);
     engine_.pipes().copy_out(rx, rx.logged, take, at + kHeader, cursor);
     rx.logged += take;
-    gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt, c.rcv.edge,
-                                            last ? tx.tail : 0};
+    // Before its SYN-ACK a leg has received nothing, and its numbers mean nothing.
+    if (c.state != tcp::State::syn_sent)
+      gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt, c.rcv.edge,
+                                              last ? tx.tail : 0};
     if (last) return true;
   }
 }

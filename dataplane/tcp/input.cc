@@ -136,14 +136,13 @@ bool Engine::segment_acceptable(Connection& c, const wire::TcpSegment& s, Instan
   return false;
 }
 
-// Second: RST, with RFC 5961 section 3: only the exact number resets.
+// Second: RST, with RFC 5961 section 3: only the exact number resets. While the gate holds an acknowledgement back, the
+// number that the peer takes from our segments is the last one that we acknowledged.
 bool Engine::check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now) {
   if (!s.has(wire::kRst)) return true;
-  if (s.seq != c.rcv.nxt) {
+  if (s.seq != c.rcv.nxt && s.seq != c.rcv.acked) {
     drops_.count(DropReason::tcp_reset_challenged);
-    soft_[c.soft].challenge_ack = true;
-    ++counters_.challenge_acks;
-    want_output(leg);
+    challenge(c, leg, now);
     return false;
   }
   ++counters_.resets_in;
@@ -155,12 +154,22 @@ bool Engine::check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s,
 }
 
 // Fourth: SYN, with RFC 5961 section 4: never a reset, always a challenge.
-bool Engine::check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant) {
+bool Engine::check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now) {
   if (!s.has(wire::kSyn)) return true;
-  soft_[c.soft].challenge_ack = true;
+  challenge(c, leg, now);
+  return false;
+}
+
+// RFC 5961 section 7, per connection and never for all together: a global limit could be observed from outside. Without
+// a limit two ends that disagree would answer each other for ever.
+void Engine::challenge(Connection& c, uint32_t leg, Instant now) {
+  constexpr Duration kInterval = 100ms;
+  Soft& soft = soft_[c.soft];
+  if (now < soft.challenged_at + kInterval) return;
+  soft.challenged_at = now;
+  soft.challenge_ack = true;
   ++counters_.challenge_acks;
   want_output(leg);
-  return false;
 }
 
 // Fifth: ACK. False when the segment ends here or the leg is gone.
@@ -186,8 +195,7 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
   if (after(s.ack, c.snd.nxt)) {
     if (!believe(c, s.ack)) {
       drops_.count(DropReason::tcp_ack_unacceptable);
-      soft.challenge_ack = true;
-      want_output(leg);
+      challenge(c, leg, now);
       return false;
     }
     ++counters_.believed;
@@ -196,8 +204,7 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     want_output(leg);
   } else if (before(s.ack, c.snd.una - static_cast<int64_t>(c.snd.wnd_max))) {
     drops_.count(DropReason::tcp_ack_unacceptable);  // RFC 5961 section 5.2
-    soft.challenge_ack = true;
-    want_output(leg);
+    challenge(c, leg, now);
     return false;
   }
   const LegId id = legs_.id_of(leg);

@@ -73,7 +73,8 @@ struct Soft {
   bool ack_soon = false;  // in-order data arrived: delayed-ACK rules apply
   bool ack_now = false;   // ... and they say now
   bool window_probe_due = false;
-  bool challenge_ack = false;  // RFC 5961: an ACK without new information
+  bool challenge_ack = false;                  // an ACK without new information is due
+  Instant challenged_at = Instant(-1h);  // RFC 5961: when an unacceptable segment was last answered
 
   // Deadlines; the wheel holds the earliest.
   Instant retransmit_at = kNever;  // RTO

@@ -1,0 +1,136 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <string>
+#include <vector>
+
+#include "common/random.h"
+#include "dataplane/mirror/owner_log.h"
+#include "dataplane/mirror/replica.h"
+#include "dataplane/service/proxy.h"
+#include "dataplane/service/stream_applications.h"
+#include "tests/support/conversation.h"
+
+namespace understudy {
+
+// A client host, a backend host, and two nodes that mirror to each other, in one thread in virtual time from one seed. A
+// node can die at any event; the other one takes over after a detection delay. The promises are checked on every segment
+// that leaves a node; whatever is broken is put down as a sentence in faults().
+class MirroredPair {
+ public:
+  struct Path {
+    Duration delay = 100us;
+    uint32_t loss_per_mille = 0;
+    uint32_t duplicate_per_mille = 0;
+    uint32_t reorder_per_mille = 0;  // such frames take up to three delays longer
+  };
+  struct Settings {
+    uint64_t seed = 1;
+    std::vector<SessionPlan> plans;
+    Path client_path;
+    Path backend_path;
+    Path peer_path;
+    bool first_backend_refuses = false;
+    bool mirrored_from_the_start = true;
+    uint32_t channel_window = 1024;
+    uint32_t receive_buffer = 100'000;
+    Duration detection = 100ms;
+    Duration standby_timeout = 100ms;
+  };
+  enum class InFlight : uint8_t { arrives, is_lost, by_chance };  // what becomes of a dead node's frames
+
+  explicit MirroredPair(const Settings& settings);
+  ~MirroredPair();
+  MirroredPair(const MirroredPair&) = delete;
+  MirroredPair& operator=(const MirroredPair&) = delete;
+
+  // One event: the next instant at which something happens, and all that happens then.
+  void step();
+  bool run_until(const std::function<bool()>& until, Duration limit);
+  // The owner dies now, and its standby takes over after the detection delay.
+  void crash_owner(InFlight fate);
+  void restart_dead();           // the node that died starts anew and is fed by the other one
+  void open_log();               // the owner begins (or begins anew) to feed the standby
+  void cut_peer_link(bool cut) { peer_cut_ = cut; }
+
+  bool all_done();      // every session has ended as planned, or was not protected when its owner died
+  bool all_quiet();     // no leg is left on the hosts
+  bool is_synced() const;
+  bool taken_over() const;
+  std::vector<std::string> faults() const;
+  std::string describe();
+  uint64_t events() const { return events_; }
+  Instant now() const { return now_; }
+  uint64_t checked() const { return checked_; }  // segments whose promises were compared with the replica
+  uint64_t drops_of_standby() const { return standby_drops_; }
+  size_t sessions_lost() const { return lost_.size(); }
+
+ private:
+  struct Node;
+  struct Cluster;
+  struct Frame {
+    Instant at;
+    uint64_t order;
+    rte_mbuf* mbuf;
+    Node* from;
+    Node* to;  // null: whoever has the destination address
+    bool operator>(const Frame& other) const { return std::tie(at, order) > std::tie(other.at, other.order); }
+  };
+  struct Wire {  // what one direction of one connection has said
+    bool timestamped = false;
+    uint32_t timestamp = 0;
+    bool has_edge = false;
+    Seq edge;
+    uint8_t scale = 0;
+    Seq iss;
+  };
+
+  std::unique_ptr<Node> make_host(const std::string& name, bool is_client);
+  std::unique_ptr<Node> make_node(const std::string& name);
+  void begin_sessions();
+  void enqueue(rte_mbuf* mbuf, Node* from, Node* to, const Path& path);
+  void transmit(Node& from, rte_mbuf* mbuf, const FlowKey& key);
+  void transmit_cluster(Node& from, rte_mbuf* mbuf);
+  void deliver(Frame frame);
+  void deliver_cluster(Node& to, rte_mbuf* mbuf);
+  void settle(Node& node);
+  void settle_mirror(Node& node);
+  void promote();
+  void note_unprotected_sessions();
+  void check_promise(Node& from, const wire::TcpSegment& segment);
+  void check_wire(const wire::TcpSegment& segment);
+  void check_reset(Node& to, const wire::TcpSegment& segment);
+  void check_leg_count(Node& node);
+  void fault(const std::string& sentence);
+  bool session_done(size_t index);
+
+  Settings settings_;
+  Random random_;
+  Instant now_{1s};
+  Instant start_{1s};
+  uint64_t order_ = 0;
+  uint64_t events_ = 0;
+  uint64_t checked_ = 0;
+  uint64_t standby_drops_ = 0;
+  uint64_t next_boot_ = 1;
+  uint32_t next_epoch_ = 1;
+  bool peer_cut_ = false;
+  Instant promote_at_ = kNever;
+  std::unique_ptr<Node> client_, backend_;
+  std::vector<std::unique_ptr<Node>> nodes_;  // every incarnation
+  Node* owner_ = nullptr;
+  Node* standby_ = nullptr;
+  Node* dead_ = nullptr;
+  size_t begun_ = 0;
+  std::vector<size_t> lost_;  // sessions that were not protected when the owner died
+  std::map<FlowKey, Wire> wires_;
+  std::map<std::pair<Node*, Node*>, Instant> last_arrival_;
+  std::vector<std::string> faults_;
+  std::priority_queue<Frame, std::vector<Frame>, std::greater<>> in_flight_;
+};
+
+}  // namespace understudy

@@ -159,11 +159,26 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   r.mss = c.mss;
   r.snd_scale = c.snd_scale;
   r.rcv_scale = c.rcv_scale;
-  r.options = static_cast<uint8_t>((c.window_scaling ? kOptionWindowScaling : 0) | (c.timestamps ? kOptionTimestamps : 0) |
-                                   (c.sack ? kOptionSack : 0) | (c.active_open ? kOptionActiveOpen : 0));
+  r.options = options_of(c);
   std::memcpy(at, &r, sizeof r);
   c.mirrored = true;
   ++engine_.group(c.group).legs_mirrored;
+  return true;
+}
+
+bool OwnerLog::write_agreed(uint32_t leg, Instant now) {
+  uint8_t* at = channel_.append(sizeof(AgreedRecord), now);
+  if (at == nullptr) return false;
+  const tcp::Connection& c = engine_.legs()[leg];
+  AgreedRecord r{};
+  r.header = header_of(RecordKind::agreed, sizeof r);
+  r.leg = leg;
+  r.irs = c.rcv.irs.raw();
+  r.mss = c.mss;
+  r.snd_scale = c.snd_scale;
+  r.rcv_scale = c.rcv_scale;
+  r.options = options_of(c);
+  std::memcpy(at, &r, sizeof r);
   return true;
 }
 
@@ -193,6 +208,12 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
   tcp::Connection& c = engine_.legs()[leg];
   tcp::Pipe& rx = engine_.pipes()[c.rx];
   const tcp::Pipe& tx = engine_.pipes()[c.tx];
+  // BIND was written before the answer to our SYN came. Until something is committed it is said again: that is rare.
+  const bool newly_agreed = c.active_open && c.state != tcp::State::syn_sent && !after(c.rcv.committed, c.rcv.irs);
+  if (newly_agreed && !write_agreed(leg, now)) {
+    engine_.want_log(leg);
+    return false;
+  }
   rx.logged = std::min(std::max(rx.logged, std::min(rx.head, rx.tail)), rx.tail);
   tcp::ReadCursor cursor;
   while (true) {

@@ -63,6 +63,7 @@ class OwnerLog {
   };
   bool open_session(uint32_t leg, Instant now);
   bool write_open(uint32_t leg, RecordKind kind, Instant now);
+  bool write_agreed(uint32_t leg, Instant now);
   bool write_output(uint32_t leg, Instant now);
   bool write_segments(uint32_t leg, Instant now);
   bool write_mark(bool is_end, Instant now);

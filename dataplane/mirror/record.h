@@ -19,7 +19,8 @@ namespace understudy::mirror {
 //   output   bytes in the send queue of a leg whose application writes them (snapshots only)
 //   close    the leg is gone
 //   mark     begin or end of a snapshot
-enum class RecordKind : uint8_t { open = 1, bind = 2, segment = 3, output = 4, close = 5, mark = 6 };
+//   agreed   what the answer to our SYN settled: before the first segment record of a leg that we opened
+enum class RecordKind : uint8_t { open = 1, bind = 2, segment = 3, output = 4, close = 5, mark = 6, agreed = 7 };
 
 struct RecordHeader {
   be16_t length;  // whole record
@@ -95,6 +96,18 @@ struct CloseRecord {
   be32_t leg;
 };
 
+struct AgreedRecord {
+  RecordHeader header;
+  be32_t leg;
+  be32_t irs;
+  be16_t mss;
+  uint8_t snd_scale;
+  uint8_t rcv_scale;
+  uint8_t options;  // OpenOption
+  uint8_t reserved[3];
+};
+static_assert(sizeof(AgreedRecord) == 20);
+
 struct MarkRecord {
   RecordHeader header;
   uint8_t is_end;
@@ -102,6 +115,7 @@ struct MarkRecord {
   be32_t legs;  // that the snapshot held
 };
 
+uint8_t options_of(const tcp::Connection& c);  // OpenOption
 LegState leg_state_of(const tcp::Connection& c, bool send_fin);
 
 // Steps through the records of a frame. Nothing at the end; `malformed` tells whether it ended well.

@@ -89,6 +89,8 @@ bool Replica::apply(std::span<const uint8_t> record, Instant now) {
       OpenRecord r;
       return load(record, r) && apply_open(r, r.header.kind == static_cast<uint8_t>(RecordKind::bind), now);
     }
+    case RecordKind::agreed:
+      return apply_agreed(record);
     case RecordKind::segment:
       return apply_segment(record, now);
     case RecordKind::output:
@@ -175,6 +177,22 @@ void Replica::apply_state(tcp::Connection& c, uint32_t, const LegState& s) {
   if (s.flags & kLegOpened) c.opened = c.partner != tcp::kNone || c.opened;
 }
 
+bool Replica::apply_agreed(std::span<const uint8_t> record) {
+  AgreedRecord r;
+  if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
+  const uint32_t leg = mapped(r.leg.get());
+  if (leg == tcp::kNone) return true;
+  tcp::Connection& c = engine_.legs()[leg];
+  c.rcv.irs = Seq(r.irs.get());
+  c.mss = std::max<uint16_t>(r.mss.get(), 64);
+  c.snd_scale = std::min<uint8_t>(r.snd_scale, 14);
+  c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14);
+  c.window_scaling = r.options & kOptionWindowScaling;
+  c.timestamps = r.options & kOptionTimestamps;
+  c.sack = r.options & kOptionSack;
+  return true;
+}
+
 bool Replica::apply_segment(std::span<const uint8_t> record, Instant now) {
   SegmentRecord r;
   if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
@@ -186,8 +204,6 @@ bool Replica::apply_segment(std::span<const uint8_t> record, Instant now) {
   tcp::Connection& c = engine_.legs()[leg];
   if (s.flags & kLegComplete) std::erase(incomplete_, r.leg.get());
   c.active_ms = engine_.engine_ms(now);
-  const bool learns_irs = c.state == tcp::State::syn_sent && static_cast<tcp::State>(s.state) != tcp::State::syn_sent;
-  if (learns_irs) c.rcv.irs = Seq(s.rcv_nxt.get()) - (s.payload_length.get() + 1 + ((s.flags & kLegFinReceived) ? 1 : 0));
   apply_state(c, leg, s);
   if (c.state == tcp::State::syn_sent) return true;
 

@@ -41,7 +41,7 @@ tcp::EngineSettings engine_settings(const std::string& name, uint32_t receive_bu
 }
 
 std::string place_of(const wire::TcpSegment& s) {
-  return FlowKey{s.source, s.destination, s.source_port, s.destination_port}.to_string();
+  return FlowKey{s.destination, s.source, s.destination_port, s.source_port}.to_string();  // source -> destination
 }
 
 }  // namespace
@@ -406,8 +406,8 @@ void MirroredPair::check_wire(const wire::TcpSegment& s) {
   } else if (w.timestamped) {
     fault("a segment without the timestamps that were agreed upon on " + place_of(s));
   }
-  if (!s.has(wire::kAck)) return;
-  const Seq edge = s.ack + (static_cast<int64_t>(s.window) << (s.has(wire::kSyn) ? 0 : w.scale));
+  if (!s.has(wire::kAck) || s.has(wire::kSyn)) return;  // a SYN cannot say a scaled window
+  const Seq edge = s.ack + (static_cast<int64_t>(s.window) << w.scale);
   const int64_t unit = int64_t{1} << w.scale;  // the header field rounds
   if (w.has_edge && before(edge, w.edge - (unit - 1)))
     fault("the right edge moves left by " + std::to_string(w.edge - edge) + " on " + place_of(s));

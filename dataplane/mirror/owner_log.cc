@@ -245,10 +245,10 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
     std::memcpy(at, &r, sizeof r);
     engine_.pipes().copy_out(rx, rx.logged, take, at + kHeader, cursor);
     rx.logged += take;
-    // Before its SYN-ACK a leg has received nothing, and its numbers mean nothing.
-    if (c.state != tcp::State::syn_sent)
-      gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt, c.rcv.edge,
-                                              last ? tx.tail : 0};
+    // Before the peer's SYN there is nothing to be acknowledged, and no number to compare with.
+    if (c.state == tcp::State::syn_sent) return true;
+    gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt, c.rcv.edge,
+                                            last ? tx.tail : 0};
     if (last) return true;
   }
 }

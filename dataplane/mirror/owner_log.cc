@@ -255,6 +255,8 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
 
 void OwnerLog::write_close(tcp::LegId leg, Instant now) {
   if (state_ == State::closed) return;
+  // The slot is taken again and its new leg is in the stream already: that record has ended the old one.
+  if (engine_.legs().is_live(leg.index) && engine_.legs()[leg.index].mirrored) return;
   uint8_t* at = channel_.append(sizeof(CloseRecord), now);
   // The standby would keep a leg that is gone: its peer's reset ends it there too. Not worth stopping the service for.
   if (at == nullptr) return drops_.count(DropReason::mirror_log_full);

@@ -10,7 +10,8 @@
 namespace understudy::mirror {
 
 // What the owner's log says (DESIGN section 5). Records are length-prefixed, and a reader skips kinds that it does not
-// know. Legs are named by the owner's slot index: CLOSE precedes the reuse of a slot, and order does the rest.
+// know. Legs are named by the owner's slot index: CLOSE, or the OPEN
+// of the slot's next leg, ends a leg.
 //
 //   kind     carries
 //   open     a leg as it stands, without its bytes: on a SYN, and at the head of a snapshot

@@ -8,15 +8,18 @@ namespace understudy::tcp {
 // After a takeover a peer may acknowledge bytes that the former owner sent before their record was committed.
 // Such an acknowledgement is believed as far as the former owner can have sent: to the right edge that the
 // source of these bytes was given, plus one for its FIN. The source will send those bytes again; they are
-// dropped on arrival.
+// dropped on arrival. What stands in the send queue itself may have been sent as well: an application's answer is written
+// here and there alike.
 bool Engine::believe(const Connection& c, Seq ack) const {
   if (!c.adopted || c.tx == kNone) return false;
   const Pipe& tx = pipes_[c.tx];
-  if (tx.source == kNone) return false;
+  const uint64_t offset = send_offset_of(c, ack, std::max(tx.head, tx.tail));
+  if (offset <= tx.tail + (tx.fin ? 1 : 0)) return true;
+  if (tx.source == kNone || tx.fin) return false;
   const Connection& source = legs_[tx.source];
   const Seq edge = later_of(source.rcv.edge, source.rcv.edge_sent) + window_unit(source);
   const uint64_t furthest = receive_offset_of(source, edge, tx.tail) + 1;
-  return send_offset_of(c, ack, std::max(tx.head, tx.tail)) <= furthest;
+  return offset <= furthest;
 }
 
 // The stream offset that an acknowledgement number stands for; FIN's own number maps to tail.

@@ -25,7 +25,6 @@ void Engine::discard_legs(GroupIndex index) {
 
 void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   c.resumed = true;
-  c.mirrored = false;
   c.active_ms = engine_ms(now);
   ++counters_.resumed;
   Soft* soft = soft_for(c, leg, now);

@@ -19,7 +19,8 @@ void Engine::flush(Instant now) {
 
 void Engine::output(uint32_t leg, Instant now) {
   Connection& c = legs_[leg];
-  if (!groups_[c.group].voice || !c.resumed) return;
+  if (!groups_[c.group].voice) return;
+  if (!c.resumed) return resume(c, leg, now);  // its partner has something for it; comes back here in the next round
   Soft* soft = soft_for(c, leg, now);
   if (soft == nullptr) return;
   if (!is_synchronised(c.state)) {

@@ -17,7 +17,7 @@ LegState leg_state_of(const tcp::Connection& c, bool send_fin) {
   s.ts_recent = c.ts_recent;
   s.state = static_cast<uint8_t>(c.state);
   s.flags = static_cast<uint8_t>((c.fin_received ? kLegFinReceived : 0) | (send_fin ? kLegSendFin : 0) |
-                                 (c.opened ? kLegOpened : 0));
+                                 (c.opened && c.partner == tcp::kNone ? kLegOpened : 0));
   return s;
 }
 

@@ -45,7 +45,7 @@ struct LegState {
 static_assert(sizeof(LegState) == 28);
 constexpr uint8_t kLegFinReceived = 0x01;
 constexpr uint8_t kLegSendFin = 0x02;  // the send queue ends in a FIN (said by applications; the partner's follows its leg)
-constexpr uint8_t kLegOpened = 0x04;
+constexpr uint8_t kLegOpened = 0x04;  // and has no partner, or none any more; a partner's BIND says it for the others
 constexpr uint8_t kLegComplete = 0x08;  // with this record the standby holds everything that the owner has promised
 
 struct SegmentRecord {

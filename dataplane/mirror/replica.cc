@@ -160,7 +160,8 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   }
   mapped(owner_leg) = leg;
   ++legs_held_;
-  incomplete_.push_back(owner_leg);
+  // A leg in SYN-SENT holds nothing yet: it is whole as it stands.
+  if (r.state.state != static_cast<uint8_t>(tcp::State::syn_sent)) incomplete_.push_back(owner_leg);
   apply_state(c, leg, r.state);
   return true;
 }
@@ -174,7 +175,7 @@ void Replica::apply_state(tcp::Connection& c, uint32_t, const LegState& s) {
   c.snd.wnd = s.snd_wnd.get();
   c.snd.wnd_max = std::max(c.snd.wnd_max, c.snd.wnd);
   c.ts_recent = s.ts_recent.get();
-  if (s.flags & kLegOpened) c.opened = c.partner != tcp::kNone || c.opened;
+  if (s.flags & kLegOpened) c.opened = true;
 }
 
 bool Replica::apply_agreed(std::span<const uint8_t> record) {
@@ -245,6 +246,12 @@ bool Replica::apply_close(std::span<const uint8_t> record) {
   CloseRecord r;
   if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
   std::erase(incomplete_, r.leg.get());
+  // A backend that never answered: another one is chosen, by the owner's next BIND or by whoever takes over.
+  if (const uint32_t leg = mapped(r.leg.get()); leg != tcp::kNone) {
+    const tcp::Connection& c = engine_.legs()[leg];
+    const bool serves_a_client = c.active_open && c.state == tcp::State::syn_sent && c.partner != tcp::kNone;
+    if (serves_a_client && engine_.legs()[c.partner].partner == leg) engine_.legs()[c.partner].opened = false;
+  }
   erase(r.leg.get());
   return true;
 }

@@ -52,11 +52,12 @@ void Engine::acknowledge(Connection& c, uint32_t leg, Seq ack, Instant now) {
 }
 
 void Engine::our_fin_acknowledged(Connection& c, uint32_t leg, Instant now) {
-  // An adopted leg may learn of its own FIN's acknowledgement before it knew that the FIN had been sent.
+  // An adopted leg may learn of its own FIN's acknowledgement before it knew that the FIN had been sent. Then the peer may
+  // still wait for the acknowledgement of its own.
   if (c.state == State::established)
     c.state = State::fin_wait_1;
   else if (c.state == State::close_wait)
-    c.state = State::last_ack;
+    c.state = State::closing;
   want_log(leg);
   if (c.state == State::fin_wait_1)
     c.state = State::fin_wait_2;

@@ -98,6 +98,9 @@ void Engine::send_new(Connection& c, uint32_t leg, Soft& soft, Instant now) {
   if (we_have_closed(c.state)) return;
   if (soft.sent_first == kNone && soft.last_sent_at + soft.rtt.rto() < now) soft.congestion.on_idle_restart();
   const uint64_t end = tx.send_end();
+  // Our FIN answers the peer's and must acknowledge it: who acknowledges the one has seen the other acknowledged, and
+  // this leg may go.
+  const bool may_finish = tx.fin && end == tx.tail && (c.state != State::close_wait || c.rcv.committed == c.rcv.nxt);
   const uint32_t payload_max = segment_payload_max(c);
   uint64_t offset = send_offset_of(c, c.snd.nxt, tx.head);
   const Seq window_end = c.snd.una + static_cast<int64_t>(c.snd.wnd);
@@ -109,7 +112,7 @@ void Engine::send_new(Connection& c, uint32_t leg, Soft& soft, Instant now) {
     // RFC 9293 section 3.8.6.2.1: no silly small segments only because a window ends here.
     const bool whole = length == payload_max || length == available || 2 * length >= c.snd.wnd_max;
     if (length == 0 || (!whole && soft.in_flight > 0)) break;
-    const bool fin = tx.fin && offset + length == tx.tail && end == tx.tail;
+    const bool fin = may_finish && offset + length == tx.tail;
     if (!send_data(c, soft, c.snd.nxt, length, fin, now)) return;
     record_sent(soft, c.snd.nxt, length + (fin ? 1 : 0), now);
     c.snd.nxt += length + (fin ? 1 : 0);
@@ -117,7 +120,7 @@ void Engine::send_new(Connection& c, uint32_t leg, Soft& soft, Instant now) {
     if (fin) note_fin_sent(c, leg);
     if (soft.retransmit_at == kNever || soft.sent_first == soft.sent_last) rearm_retransmission(c, soft, now);
   }
-  if (tx.fin && offset == tx.tail && end == tx.tail && !we_have_closed(c.state)) {
+  if (may_finish && offset == tx.tail && !we_have_closed(c.state)) {
     if (!send_data(c, soft, c.snd.nxt, 0, true, now)) return;
     record_sent(soft, c.snd.nxt, 1, now);
     c.snd.nxt += 1;

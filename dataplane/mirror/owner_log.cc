@@ -46,6 +46,7 @@ OwnerLog::OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp:
       gates_(std::bit_ceil(static_cast<size_t>(settings.window) * 32)) {}
 
 void OwnerLog::open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now) {
+  drop(now);  // a stream before this one
   channel_.open(address, generation, now);
   streams_ = streams;
   state_ = State::syncing;
@@ -93,10 +94,14 @@ bool OwnerLog::write(uint32_t leg, Instant now) {
     return true;
   }
   if (!c.mirrored) {
-    if (!open_session(leg, now)) {
-      engine_.commit_all(c);  // unprotected until the snapshot's cursor finds room for it
+    if (open_session(leg, now)) return true;
+    const bool is_orphan = c.active_open && c.partner == tcp::kNone;  // it only has to finish
+    if (!is_orphan && (c.mirrored || !after(c.rcv.committed, c.rcv.irs) || c.state == tcp::State::syn_sent)) {
       engine_.want_output(leg);
+      return false;  // nothing has been promised on it yet: that can wait until there is room
     }
+    engine_.commit_all(c);  // unprotected until the snapshot's cursor finds room for it
+    engine_.want_output(leg);
     return true;
   }
   engine_.decide_edge(c);

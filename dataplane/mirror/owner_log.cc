@@ -63,6 +63,9 @@ void OwnerLog::drop(Instant) {
     tcp::Connection& c = legs[leg];
     if (!c.mirrored || !carries(c)) continue;
     c.mirrored = false;
+    tcp::Pipe& rx = engine_.pipes()[c.rx];
+    rx.keeps_unlogged = false;
+    engine_.pipes().note_logged(rx, rx.tail);
     --engine_.group(c.group).legs_mirrored;
     engine_.commit_all(c);
     engine_.want_output(leg);
@@ -137,6 +140,7 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   engine_.decide_edge(c);
   tcp::Pipe& rx = engine_.pipes()[c.rx];
   const tcp::Pipe& tx = engine_.pipes()[c.tx];
+  rx.keeps_unlogged = true;
   rx.logged = content_begin(rx);
   OpenRecord r{};
   r.header = header_of(kind, sizeof r);
@@ -219,7 +223,8 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
     engine_.want_log(leg);
     return false;
   }
-  rx.logged = std::min(std::max(rx.logged, std::min(rx.head, rx.tail)), rx.tail);
+  // Bytes that the sink acknowledged to a former owner before they came are held by nobody.
+  rx.logged = std::min(std::max(rx.logged, engine_.pipes().begin_of(rx)), rx.tail);
   tcp::ReadCursor cursor;
   while (true) {
     const uint64_t remaining = rx.tail - rx.logged;
@@ -249,7 +254,7 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
     }
     std::memcpy(at, &r, sizeof r);
     engine_.pipes().copy_out(rx, rx.logged, take, at + kHeader, cursor);
-    rx.logged += take;
+    engine_.pipes().note_logged(rx, rx.logged + take);
     // Before the peer's SYN there is nothing to be acknowledged, and no number to compare with.
     if (c.state == tcp::State::syn_sent) return true;
     gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt, c.rcv.edge,

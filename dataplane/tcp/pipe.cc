@@ -122,7 +122,17 @@ void PipeStore::drop_first(Pipe& pipe) {
 void PipeStore::acknowledge(Pipe& pipe, uint64_t offset) {
   if (offset <= pipe.head) return;
   pipe.head = offset;
-  while (pipe.first != kNone && chunks_[pipe.first].end() <= offset) drop_first(pipe);
+  drop_done(pipe);
+}
+
+void PipeStore::note_logged(Pipe& pipe, uint64_t offset) {
+  pipe.logged = offset;
+  drop_done(pipe);
+}
+
+void PipeStore::drop_done(Pipe& pipe) {
+  const uint64_t done = pipe.keeps_unlogged ? std::min(pipe.head, pipe.logged) : pipe.head;
+  while (pipe.first != kNone && chunks_[pipe.first].end() <= done) drop_first(pipe);
 }
 
 void PipeStore::copy_out(const Pipe& pipe, uint64_t offset, uint32_t length, uint8_t* to,

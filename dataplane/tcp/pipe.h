@@ -48,6 +48,7 @@ struct Pipe {
   uint32_t sink = kNone;    // the leg that sends it; kNone: an application consumes it
   uint8_t references = 0;
   bool fin = false;
+  bool keeps_unlogged = false;     // bytes stay here until they are in the log, even when the sink is done with them
   uint64_t held() const { return tail > head ? tail - head : 0; }
   uint64_t send_end() const { return tail < sendable ? tail : sendable; }
 };
@@ -93,6 +94,10 @@ class PipeStore {
   bool append_bytes(Pipe& pipe, std::span<const uint8_t> bytes);
   // The sink has acknowledged (or the application has consumed) everything below `offset`.
   void acknowledge(Pipe& pipe, uint64_t offset);
+  // The log holds everything below `offset`.
+  void note_logged(Pipe& pipe, uint64_t offset);
+  // The first byte of the stream that is still here, tail if there is none.
+  uint64_t begin_of(const Pipe& pipe) const { return pipe.first == kNone ? pipe.tail : chunks_[pipe.first].begin; }
 
   // Copies `length` held bytes from `offset`. The cursor is left at the last byte, so that sequential readers
   // do not walk the list.
@@ -102,6 +107,7 @@ class PipeStore {
   static constexpr uint64_t kFrameCharge = 2304;  // an mbuf with its data room
   bool coalesce(Pipe& pipe, const Chunk& chunk);
   void drop_first(Pipe& pipe);
+  void drop_done(Pipe& pipe);
 
   Settings settings_;
   rte_mempool* pool_;

@@ -145,7 +145,9 @@ void ChannelSender::send(uint32_t sequence, Instant now) {
 
 void ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
   const uint32_t next_expected = ack.next_expected.get();
-  if (!open_ || ack.generation.get() != generation_ || next_expected > next_ || next_expected < una_) return;
+  // A former incarnation of ours may have had the same generation; what it is told does not hold for us.
+  if (!open_ || ack.to_boot.get() != address_.self_boot.value() || ack.generation.get() != generation_) return;
+  if (next_expected > next_ || next_expected < una_) return;
   if (next_expected > una_) {
     for (; una_ < next_expected; ++una_) {
       Slot& s = slot(una_);
@@ -185,7 +187,7 @@ void ChannelSender::tick(Instant now) {
 
 Instant ChannelSender::next_deadline() const {
   if (!open_) return kNever;
-  return std::min(retransmit_at_, last_sent_ + settings_.keepalive);
+  return in_flight() > 0 ? retransmit_at_ : last_sent_ + settings_.keepalive;
 }
 
 ChannelReceiver::ChannelReceiver(uint32_t window, rte_mempool* pool, FrameSink& sink, DropCounters& drops)
@@ -217,6 +219,9 @@ void ChannelReceiver::receive(BootId from_boot, std::span<const uint8_t> payload
   if (header.to_boot.get() != address_.self_boot.value()) return refuse(DropReason::mirror_out_of_window);
   const bool newer = from_boot != from_boot_ || header.generation.get() > generation_;
   if (newer) {
+    if (std::ranges::find(former_boots_, from_boot) != former_boots_.end() && from_boot != BootId())
+      return refuse(DropReason::mirror_out_of_window);
+    if (from_boot != from_boot_) former_boots_[former_next_++ % former_boots_.size()] = from_boot_;
     release_all();
     from_boot_ = from_boot;
     generation_ = header.generation.get();
@@ -244,10 +249,11 @@ void ChannelReceiver::receive(BootId from_boot, std::span<const uint8_t> payload
   for (Waiting* w = &waiting_[next_ % window_]; open_ && w->frame != nullptr; w = &waiting_[next_ % window_]) {
     const Waiting current = *w;
     *w = Waiting();
-    ++next_;
-    consumer.on_frame({rte_pktmbuf_mtod_offset(current.frame, const uint8_t*, current.offset), current.length},
-                      current.frame, now);
+    const bool applied = consumer.on_frame(
+        {rte_pktmbuf_mtod_offset(current.frame, const uint8_t*, current.offset), current.length}, current.frame, now);
     rte_pktmbuf_free(current.frame);
+    if (!applied) return close();
+    ++next_;
   }
 }
 

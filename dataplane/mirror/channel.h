@@ -3,6 +3,7 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
+#include <array>
 #include <span>
 #include <vector>
 
@@ -131,7 +132,8 @@ class ChannelReceiver {
    public:
     virtual ~Consumer() = default;
     virtual void on_open(uint32_t generation, Instant now) = 0;  // a new generation: forget the one before
-    virtual void on_frame(std::span<const uint8_t> records, rte_mbuf* frame, Instant now) = 0;
+    // False: it could not be applied. Then nothing of this generation is acknowledged any more, this frame included.
+    virtual bool on_frame(std::span<const uint8_t> records, rte_mbuf* frame, Instant now) = 0;
   };
   ChannelReceiver(uint32_t window, rte_mempool* pool, FrameSink& sink, DropCounters& drops);
   ~ChannelReceiver();
@@ -165,6 +167,8 @@ class ChannelReceiver {
   bool open_ = false;
   bool ack_due_ = false;
   BootId from_boot_;
+  std::array<BootId, 8> former_boots_{};  // incarnations that have been succeeded: their late frames change nothing
+  size_t former_next_ = 0;
   uint32_t generation_ = 0;
   uint32_t next_ = 1;
   Instant last_heard_{};

@@ -68,18 +68,20 @@ void Replica::release(tcp::GroupIndex group) {
   }
 }
 
-void Replica::on_frame(std::span<const uint8_t> records, rte_mbuf*, Instant now) {
-  if (state_ == State::stale) return;
+bool Replica::on_frame(std::span<const uint8_t> records, rte_mbuf*, Instant now) {
+  if (state_ == State::stale) return false;
   RecordReader reader(records);
   while (const auto record = reader.next()) {
     ++records_;
     if (apply(*record, now)) continue;
     drops_.count(DropReason::mirror_record_malformed);
-    return mark_stale();  // the owner's stream and ours no longer agree: nothing of it may be resumed
+    mark_stale();  // the owner's stream and ours no longer agree: nothing of it may be resumed
+    return false;
   }
-  if (!reader.malformed()) return;
+  if (!reader.malformed()) return true;
   drops_.count(DropReason::mirror_record_malformed);
   mark_stale();
+  return false;
 }
 
 bool Replica::apply(std::span<const uint8_t> record, Instant now) {

@@ -22,7 +22,7 @@ class Replica : public ChannelReceiver::Consumer {
   explicit Replica(tcp::Engine& engine);
 
   void on_open(uint32_t generation, Instant now) override;
-  void on_frame(std::span<const uint8_t> records, rte_mbuf* frame, Instant now) override;
+  bool on_frame(std::span<const uint8_t> records, rte_mbuf* frame, Instant now) override;
 
   // Out of date, by our own judgement or the owner's word: forgets its legs.
   void mark_stale();

@@ -104,9 +104,10 @@ void Conversation::on_data(tcp::Engine& engine, uint32_t leg, Instant now) {
   if (Side* side = of_leg(engine.legs().id_of(leg))) read(engine, *side, now);
 }
 
-void Conversation::on_closed(tcp::Engine& engine, uint32_t leg, tcp::CloseReason reason, Instant) {
+void Conversation::on_closed(tcp::Engine& engine, uint32_t leg, tcp::CloseReason reason, Instant now) {
   Side* side = of_leg(engine.legs().id_of(leg));
   if (side == nullptr) return;
+  if (reason == tcp::CloseReason::finished) read(engine, *side, now, true);  // what it was deaf to until now
   side->closed = true;
   side->reason = reason;
 }
@@ -118,8 +119,8 @@ bool Conversation::is_deaf(const Side& side, Instant now) const {
   return now >= start_ + from && now < start_ + from + length;
 }
 
-void Conversation::read(tcp::Engine& engine, Side& side, Instant now) {
-  if (!engine.legs().is_live(side.leg) || is_deaf(side, now)) return;
+void Conversation::read(tcp::Engine& engine, Side& side, Instant now, bool even_if_deaf) {
+  if (!engine.legs().is_live(side.leg) || (is_deaf(side, now) && !even_if_deaf)) return;
   const tcp::Pipe& in = engine.pipes()[engine.legs()[side.leg.index].rx];
   std::array<uint8_t, 2048> bytes;
   tcp::ReadCursor cursor;

@@ -70,7 +70,7 @@ class Conversation : public tcp::Application {
 
  private:
   Side& add(tcp::Engine& engine, uint32_t leg);
-  void read(tcp::Engine& engine, Side& side, Instant now);
+  void read(tcp::Engine& engine, Side& side, Instant now, bool even_if_deaf = false);
   void write(tcp::Engine& engine, Side& side);
   void identify(Side& side, uint8_t first);
   bool is_deaf(const Side& side, Instant now) const;

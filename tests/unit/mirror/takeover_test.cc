@@ -132,5 +132,101 @@ TEST_P(CrashAtEveryEvent, EverySessionGoesOn) {
 INSTANTIATE_TEST_SUITE_P(Takeover, CrashAtEveryEvent, testing::ValuesIn(scenarios()),
                          [](const auto& given) { return given.param.name; });
 
+MirroredPair::Path random_path(Random& random) {
+  return {.delay = Duration(1us) * (20 + random.below(2000)),
+          .loss_per_mille = random.chance(1, 2) ? random.below(60) : 0,
+          .duplicate_per_mille = random.chance(1, 3) ? random.below(60) : 0,
+          .reorder_per_mille = random.chance(1, 3) ? random.below(150) : 0};
+}
+
+SessionPlan random_plan(Random& random) {
+  SessionPlan plan;
+  plan.service = random.chance(2, 3) ? Service::proxy : static_cast<Service>(random.below(4));
+  plan.request = 1 + random.below(random.chance(1, 2) ? 3000 : 80'000);
+  plan.response = random.below(random.chance(1, 2) ? 3000 : 80'000);
+  plan.rounds = random.below(6);
+  plan.client_closes_early = random.chance(1, 4);
+  plan.backend_closes_early = random.chance(1, 4) && plan.rounds == 0;
+  plan.start = Duration(1us) * random.below(300'000) * random.below(3);
+  if (random.chance(1, 6)) plan.client_deaf_for = Duration(1ms) * random.below(700);
+  if (random.chance(1, 6)) plan.backend_deaf_for = Duration(1ms) * random.below(700);
+  return plan;
+}
+
+MirroredPair::Settings random_settings(uint64_t seed) {
+  Random random(seed * 77 + 5);
+  MirroredPair::Settings s;
+  s.seed = seed;
+  for (uint32_t n = 1 + random.below(6); n > 0; --n) s.plans.push_back(random_plan(random));
+  std::ranges::sort(s.plans, {}, &SessionPlan::start);
+  s.client_path = random_path(random);
+  s.backend_path = random_path(random);
+  s.peer_path = random_path(random);
+  s.first_backend_refuses = random.chance(1, 5);
+  s.channel_window = random.chance(1, 4) ? 32 : 1024;
+  s.receive_buffer = random.chance(1, 3) ? 20'000 : 100'000;
+  return s;
+}
+
+uint64_t seeds() {
+  const char* given = std::getenv("TAKEOVER_SEEDS");
+  return given == nullptr ? 300 : std::strtoull(given, nullptr, 10);
+}
+uint64_t first_seed() {
+  const char* given = std::getenv("TAKEOVER_FIRST_SEED");
+  return given == nullptr ? 1 : std::strtoull(given, nullptr, 10);
+}
+
+// Ends the sessions, and says what was wrong on the way.
+void expect_good_end(MirroredPair& pair, uint64_t seed) {
+  EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 600s)) << "seed " << seed << pair.describe();
+  for (const auto& sentence : pair.faults()) ADD_FAILURE() << "seed " << seed << ": " << sentence;
+}
+
+TEST(RandomCrashes, EverySessionGoesOn) {
+  const unsigned mbufs = test_mbufs_in_use();
+  for (uint64_t seed = first_seed(); seed < first_seed() + seeds() && !HasFailure(); ++seed) {
+    MirroredPair pair(random_settings(seed));
+    Random random(seed);
+    const uint64_t at = 1 + random.below(random.chance(1, 2) ? 100 : 1500);
+    while (pair.events() < at) pair.step();
+    pair.crash_owner(static_cast<MirroredPair::InFlight>(random.below(3)));
+    if (random.chance(1, 2)) {  // and again, once the first is back and synced
+      pair.run_until([&] { return pair.taken_over(); }, 1s);
+      pair.restart_dead();
+      EXPECT_TRUE(pair.run_until([&] { return pair.is_synced(); }, 60s)) << "seed " << seed << " is not synced";
+      for (uint32_t i = random.below(200); i > 0; --i) pair.step();
+      if (pair.is_synced()) pair.crash_owner(static_cast<MirroredPair::InFlight>(random.below(3)));
+    }
+    expect_good_end(pair, seed);
+  }
+  EXPECT_EQ(test_mbufs_in_use(), mbufs);
+}
+
+// The link between the nodes fails: service goes on without protection; a new stream protects again.
+TEST(RandomCrashes, APeerLinkThatFailsAndReturnsLosesNothing) {
+  const unsigned mbufs = test_mbufs_in_use();
+  for (uint64_t seed = first_seed(); seed < first_seed() + seeds() / 2 && !HasFailure(); ++seed) {
+    MirroredPair pair(random_settings(seed));
+    Random random(seed);
+    const uint64_t cut_at = 1 + random.below(300);
+    while (pair.events() < cut_at) pair.step();
+    pair.cut_peer_link(true);
+    EXPECT_TRUE(pair.run_until([&] { return pair.drops_of_standby() == 1; }, 1s)) << "seed " << seed;
+    for (uint32_t i = random.below(100); i > 0; --i) pair.step();
+    pair.cut_peer_link(false);
+    pair.open_log();
+    EXPECT_TRUE(pair.run_until([&] { return pair.is_synced(); }, 60s)) << "seed " << seed << " is not synced";
+    for (uint32_t i = random.below(100); i > 0; --i) pair.step();
+    if (pair.is_synced()) {
+      pair.crash_owner(static_cast<MirroredPair::InFlight>(random.below(3)));
+      pair.run_until([&] { return pair.taken_over(); }, 1s);
+      EXPECT_EQ(pair.sessions_lost(), 0U) << "seed " << seed;
+    }
+    expect_good_end(pair, seed);
+  }
+  EXPECT_EQ(test_mbufs_in_use(), mbufs);
+}
+
 }  // namespace
 }  // namespace understudy

@@ -41,6 +41,7 @@ OwnerLog::OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp:
                    FrameSink& sink)
     : index_(index),
       frame_payload_(settings.frame_payload),
+      capacity_(uint64_t{settings.window} * settings.frame_payload),
       engine_(engine),
       channel_(settings, pool, sink, drops_),
       gates_(std::bit_ceil(static_cast<size_t>(settings.window) * 32)) {}
@@ -82,11 +83,22 @@ uint64_t OwnerLog::payload_budget() const {
   return channel_.room() / 2;
 }
 
-uint64_t OwnerLog::session_bytes(const tcp::Connection& c) const {
-  uint64_t bytes = 2 * (sizeof(OpenRecord) + sizeof(SegmentRecord)) + 512;
-  if (c.rx != tcp::kNone) bytes += engine_.pipes()[c.rx].held();
-  if (c.tx != tcp::kNone && c.tx != c.rx) bytes += engine_.pipes()[c.tx].held();
-  return bytes + bytes / 16;
+// What the legs of a session that are not in the stream yet will take there.
+uint64_t OwnerLog::bytes_to_open(uint32_t client) const {
+  const auto& legs = engine_.legs();
+  uint64_t received = 0;
+  uint64_t written = 0;  // by an application; goes out in one piece
+  uint64_t headers = 512;
+  for (const uint32_t leg : {client, legs[client].partner}) {
+    if (leg == tcp::kNone || legs[leg].mirrored) continue;
+    const tcp::Pipe& tx = engine_.pipes()[legs[leg].tx];
+    headers += sizeof(OpenRecord) + sizeof(SegmentRecord);
+    received += engine_.pipes()[legs[leg].rx].held();
+    if (tx.source == tcp::kNone) written += tx.held();
+  }
+  // A session larger than the window goes through it piece by piece.
+  received = std::min(received, capacity_ / 2);
+  return headers + (received + written) * 17 / 16;
 }
 
 bool OwnerLog::write(uint32_t leg, Instant now) {
@@ -119,7 +131,7 @@ bool OwnerLog::open_session(uint32_t leg, Instant now) {
   if (legs[leg].active_open && legs[leg].partner != tcp::kNone) client = legs[leg].partner;
   const uint32_t backend = legs[client].partner;
   if (legs[client].active_open || (backend != tcp::kNone && legs[backend].mirrored && legs[client].mirrored)) return false;
-  if (channel_.room() < session_bytes(legs[client]) + frame_payload_ || !gate_has_room()) return false;
+  if (channel_.room() < bytes_to_open(client) + frame_payload_ || !gate_has_room()) return false;
   if (!legs[client].mirrored && !write_open(client, RecordKind::open, now)) return false;
   if (backend != tcp::kNone && !legs[backend].mirrored && !write_open(backend, RecordKind::bind, now)) return false;
   bool whole = write_output(client, now) && write_segments(client, now);
@@ -149,6 +161,8 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   if (c.state != tcp::State::syn_sent) r.state.rcv_nxt = tcp::receive_seq_of(c, rx.logged).raw();
   r.state.state = static_cast<uint8_t>(without_fin(c.state));
   r.state.flags = static_cast<uint8_t>(r.state.flags & ~kLegFinReceived);
+  const bool nothing_follows = rx.logged == rx.tail && !c.fin_received && (tx.source != tcp::kNone || tx.held() == 0);
+  if (nothing_follows) r.state.flags |= kLegComplete;
   r.partner = kind == RecordKind::bind ? c.partner : tcp::kNone;
   r.local = c.key.local.bytes();
   r.remote = c.key.remote.bytes();
@@ -302,7 +316,8 @@ void OwnerLog::snapshot(uint32_t legs_most, Instant now) {
     --legs_most;
   }
   if (snapshot_next_ < legs.capacity()) return;
-  if (write_mark(true, now)) snapshot_end_sequence_ = channel_.current_sequence();
+  // Without a free frame the last session may still be on its way in.
+  if (channel_.room() >= frame_payload_ && write_mark(true, now)) snapshot_end_sequence_ = channel_.current_sequence();
 }
 
 void OwnerLog::on_ack(std::span<const uint8_t> payload, Instant now) {

@@ -67,13 +67,14 @@ class OwnerLog {
   bool write_output(uint32_t leg, Instant now);
   bool write_segments(uint32_t leg, Instant now);
   bool write_mark(bool is_end, Instant now);
-  uint64_t session_bytes(const tcp::Connection& c) const;
+  uint64_t bytes_to_open(uint32_t client) const;
   bool gate_has_room() const { return gate_tail_ - gate_head_ < gates_.size(); }
   void commit_up_to(uint32_t sequence);
 
   const uint32_t index_;
   uint32_t streams_ = 1;
   uint32_t frame_payload_;
+  uint64_t capacity_;  // bytes of records that the whole window takes
   tcp::Engine& engine_;
   DropCounters drops_;
   ChannelSender channel_;

@@ -162,8 +162,7 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   }
   mapped(owner_leg) = leg;
   ++legs_held_;
-  // A leg in SYN-SENT holds nothing yet: it is whole as it stands.
-  if (r.state.state != static_cast<uint8_t>(tcp::State::syn_sent)) incomplete_.push_back(owner_leg);
+  if ((r.state.flags & kLegComplete) == 0) incomplete_.push_back(owner_leg);
   apply_state(c, leg, r.state);
   return true;
 }

@@ -57,7 +57,7 @@ class Node final : public console::Source {
   Status launch();
   void work(unsigned index);
   void reopen_ports();
-  worker::ConnectionQuery& ask_connections(worker::Worker& worker, worker::ConnectionQuery& query);
+  void ask(Lcore& lcore, const worker::Command& command, const std::atomic<bool>& done);
   console::GroupView group_view(size_t index, const cluster::GroupSnapshot& snapshot, Instant now);
   void log_event(const NodeEvent& event);
 

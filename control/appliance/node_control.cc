@@ -334,10 +334,4 @@ void NodeControl::apply_health(const health::HealthOutcome& outcome, Instant now
   for (const health::HealthEvent& said : outcome.events) event(said.level, "health", said.sentence, now);
 }
 
-const std::string& NodeControl::group_name(GroupId id) const {
-  for (const config::GroupConfig& group : settings_.config->groups)
-    if (group.id == id) return group.name;
-  return settings_.config->cluster.name;
-}
-
 }  // namespace understudy::appliance

@@ -83,7 +83,6 @@ class NodeControl {
   void tell_all(const worker::Command& command);
   void tell(size_t worker, const worker::Command& command);
   cluster::MirrorReport mirror_report(size_t group) const;
-  const std::string& group_name(GroupId id) const;
   uint64_t clock_for(GroupId group, Instant now) const;
 
   const Settings settings_;

@@ -105,6 +105,17 @@ console::ClusterView Node::cluster() {
   return view;
 }
 
+// The worker owns what the command points to until it says done; it does within a few rounds as long as it runs at all.
+void Node::ask(Lcore& lcore, const worker::Command& command, const std::atomic<bool>& done) {
+  {
+    const std::lock_guard lock(control_mutex_);  // the mailbox has one producer at a time
+    if (!lcore.worker->commands().send(command)) return;
+  }
+  lcore.wakeup->ring();
+  while (!done.load(std::memory_order_acquire) && !stop_workers_.load())
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+}
+
 console::ConnectionsView Node::connections(const console::ConnectionFilter& filter) {
   console::ConnectionsView view;
   GroupId group;
@@ -121,14 +132,7 @@ console::ConnectionsView Node::connections(const console::ConnectionFilter& filt
     worker::Command command;
     command.kind = worker::Command::Kind::connections;
     command.query = &query;
-    {
-      const std::lock_guard lock(control_mutex_);  // the mailbox has one producer at a time
-      if (!lcore->worker->commands().send(command)) continue;
-    }
-    lcore->wakeup->ring();
-    // The worker owns the query until it says done; it does within a few rounds as long as it runs at all.
-    while (!query.done.load(std::memory_order_acquire) && !stop_workers_.load())
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    ask(*lcore, command, query.done);
     view.total += query.matching;
     for (const worker::ConnectionRow& row : query.rows) {
       if (view.connections.size() >= filter.limit) break;
@@ -234,6 +238,24 @@ std::vector<console::BackendView> Node::backends() {
   return views;
 }
 
-std::vector<console::NeighbourView> Node::neighbours() { return {}; }
+// Worker 0's table: it speaks ARP for the node, and the others hear what it hears.
+std::vector<console::NeighbourView> Node::neighbours() {
+  worker::NeighbourQuery query;
+  query.rows.reserve(1024);
+  worker::Command command;
+  command.kind = worker::Command::Kind::neighbours;
+  command.neighbours = &query;
+  ask(*lcores_[0], command, query.done);
+  std::vector<console::NeighbourView> views;
+  for (const worker::NeighbourRow& row : query.rows) {
+    console::NeighbourView v;
+    v.address = row.address;
+    v.port = node_->ports[row.port].name;
+    v.state = std::string(row.state);
+    if (!row.mac.is_zero()) v.mac = row.mac;
+    views.push_back(std::move(v));
+  }
+  return views;
+}
 
 }  // namespace understudy::appliance

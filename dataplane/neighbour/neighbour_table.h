@@ -81,6 +81,13 @@ class NeighbourTable {
     }
   }
 
+  // `visit(port, ip, state, mac)` for each entry; mac is zero while incomplete.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (uint32_t i = 0; i < entries_.capacity(); ++i)
+      if (entries_.is_taken(i)) visit(entries_[i].port, entries_[i].ip, state_in(entries_[i].stage), entries_[i].mac);
+  }
+
  private:
   // A state and which of its three requests is out. Each stage lasts a constant time, so the entries of a
   // stage in the order in which they entered it are also in the order of their deadlines.

@@ -8,6 +8,21 @@
 namespace understudy::worker {
 namespace {
 constexpr uint32_t kSlotsPerRound = 4096;
+
+std::string_view name_of(neighbour::NeighbourState state) {
+  switch (state) {
+    case neighbour::NeighbourState::incomplete:
+      return "resolving";
+    case neighbour::NeighbourState::reachable:
+      return "reachable";
+    case neighbour::NeighbourState::stale:
+      return "stale";
+    case neighbour::NeighbourState::probe:
+      return "probing";
+  }
+  return "unknown";
+}
+
 }
 
 int Worker::group_index(GroupId id) const {
@@ -96,6 +111,13 @@ void Worker::obey(const Command& command, Instant now) {
       break;
     case Command::Kind::connections:
       queries_.push_back(command.query);
+      break;
+    case Command::Kind::neighbours:
+      resolver_.neighbours().for_each(
+          [&](uint16_t port, const IpAddress& ip, neighbour::NeighbourState state, const MacAddress& mac) {
+            command.neighbours->rows.push_back({ip, port, name_of(state), mac});
+          });
+      command.neighbours->done.store(true, std::memory_order_release);
       break;
     case Command::Kind::reopen_ports:
       break;  // by whoever runs the worker: ports are above this folder

@@ -4,7 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/address.h"
@@ -16,6 +16,7 @@
 namespace understudy::worker {
 
 struct ConnectionQuery;
+struct NeighbourQuery;
 
 // From control to a worker. One flat value, so that a ring can carry it; each kind reads the fields it names.
 struct Command {
@@ -33,6 +34,7 @@ struct Command {
     probe,         // address: a witness
     broadcast,     // frame: a cluster frame's payload, number: ClusterFrameKind; goes out on every link
     connections,   // query
+    neighbours,    // neighbours
     reopen_ports,  // throw away what the ports still hold (fencing)
   };
   Kind kind = Kind::promote;
@@ -54,6 +56,7 @@ struct Command {
   Instant when{};
   rte_mbuf* frame = nullptr;
   ConnectionQuery* query = nullptr;
+  NeighbourQuery* neighbours = nullptr;
 };
 
 // From a worker to control.
@@ -102,6 +105,19 @@ struct ConnectionQuery {
   uint32_t next_slot = 0;
   uint32_t matching = 0;
   std::vector<ConnectionRow> rows;
+  std::atomic<bool> done{false};
+};
+
+// One row of `show neighbour`.
+struct NeighbourRow {
+  IpAddress address;
+  uint16_t port = 0;
+  std::string_view state;
+  MacAddress mac;  // zero while it has not answered
+};
+
+struct NeighbourQuery {
+  std::vector<NeighbourRow> rows;
   std::atomic<bool> done{false};
 };
 

@@ -223,7 +223,10 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
 
 // Still fifth: the send window (section 3.10.7.4, SND.WL1 and SND.WL2).
 void Engine::process_window(Connection& c, const wire::TcpSegment& s) {
-  if (!after(s.seq, c.snd.wl1) && !(s.seq == c.snd.wl1 && at_or_after(s.ack, c.snd.wl2))) return;
+  // An acknowledgement that moves snd.una must bring its window along, also on a retransmission below wl1: the right edge
+  // would move by what was acknowledged, beyond what the peer has offered.
+  const bool newer = after(s.ack, c.snd.wl2) || after(s.seq, c.snd.wl1) || (s.seq == c.snd.wl1 && s.ack == c.snd.wl2);
+  if (!newer || before(s.ack, c.snd.una)) return;
   const uint32_t window = static_cast<uint32_t>(s.window) << (s.has(wire::kSyn) ? 0 : c.snd_scale);
   const bool opened = window > c.snd.wnd;
   c.snd.wnd = window;

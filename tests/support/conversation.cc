@@ -145,6 +145,7 @@ size_t Conversation::allowed(const Side& side) const {
   if (rounds == 0 || side.plan->service != SessionPlan::Service::proxy) return side.say.size();
   const size_t mine = side.say.size() / rounds;
   const size_t theirs = side.expect.size() / rounds;
+  if (mine == 0) return side.say.size();
   size_t turns = theirs == 0 || side.heard == side.expect.size() ? rounds : std::min<size_t>(rounds - 1, side.heard / theirs);
   if (is_client_) ++turns;
   return turns >= rounds ? side.say.size() : turns * mine;

@@ -179,6 +179,12 @@ uint64_t first_seed() {
 
 // Ends the sessions, and says what was wrong on the way.
 void expect_good_end(MirroredPair& pair, uint64_t seed) {
+  if (std::getenv("TAKEOVER_TRACE") != nullptr) {  // what the sessions look like on the way
+    for (int second = 0; second < 20 && !pair.all_done(); second += 2) {
+      pair.run_until([&] { return pair.all_done(); }, 2s);
+      std::printf("%s\n", pair.describe().c_str());
+    }
+  }
   EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 600s)) << "seed " << seed << pair.describe();
   for (const auto& sentence : pair.faults()) ADD_FAILURE() << "seed " << seed << ": " << sentence;
 }

@@ -140,7 +140,7 @@ void Conversation::read(tcp::Engine& engine, Side& side, Instant now, bool even_
                       std::to_string(side.heard) + " of " + std::to_string(side.expect.size()) + " bytes");
 }
 
-size_t Conversation::allowed(const Side& side) const {
+size_t Conversation::allowed(const Side& side, Instant now) const {
   const uint32_t rounds = side.plan->rounds;
   if (rounds == 0 || side.plan->service != SessionPlan::Service::proxy) return side.say.size();
   const size_t mine = side.say.size() / rounds;
@@ -148,13 +148,14 @@ size_t Conversation::allowed(const Side& side) const {
   if (mine == 0) return side.say.size();
   size_t turns = theirs == 0 || side.heard == side.expect.size() ? rounds : std::min<size_t>(rounds - 1, side.heard / theirs);
   if (is_client_) ++turns;
+  if (is_client_ && now < start_ + side.plan->second_turn_at) turns = 1;
   return turns >= rounds ? side.say.size() : turns * mine;
 }
 
-void Conversation::write(tcp::Engine& engine, Side& side) {
+void Conversation::write(tcp::Engine& engine, Side& side, Instant now) {
   if (!side.opened || side.plan == nullptr || !engine.legs().is_live(side.leg)) return;
   const tcp::Pipe& out = engine.pipes()[engine.legs()[side.leg.index].tx];
-  const size_t end = allowed(side);
+  const size_t end = allowed(side, now);
   while (side.said < end && out.held() < 64 * 1024) {
     const size_t length = std::min<size_t>(4096, end - side.said);
     if (!engine.write(side.leg.index, {side.say.data() + side.said, length})) return;
@@ -171,7 +172,7 @@ void Conversation::pump(tcp::Engine& engine, Instant now) {
   for (const auto& side : sides_) {
     if (!engine.legs().is_live(side->leg)) continue;
     read(engine, *side, now);
-    write(engine, *side);
+    write(engine, *side, now);
     if (side->plan == nullptr || side->aborted || !side->opened) continue;
     if (side->heard < (is_client_ ? side->plan->client_resets_at : side->plan->backend_resets_at)) continue;
     side->aborted = side->closed = true;

@@ -19,6 +19,7 @@ struct SessionPlan {
   bool client_closes_early = false;   // half-closes after its last byte, without waiting for the answer
   bool backend_closes_early = false;  // the same at the other end
   Duration start{0};
+  Duration second_turn_at{0};  // the client is silent after its first turn until then
   Duration client_deaf_from{0}, client_deaf_for{0};    // does not read: its window closes
   Duration backend_deaf_from{0}, backend_deaf_for{0};
   uint64_t client_resets_at = UINT64_MAX;   // aborts after this many received bytes
@@ -71,10 +72,10 @@ class Conversation : public tcp::Application {
  private:
   Side& add(tcp::Engine& engine, uint32_t leg);
   void read(tcp::Engine& engine, Side& side, Instant now, bool even_if_deaf = false);
-  void write(tcp::Engine& engine, Side& side);
+  void write(tcp::Engine& engine, Side& side, Instant now);
   void identify(Side& side, uint8_t first);
   bool is_deaf(const Side& side, Instant now) const;
-  size_t allowed(const Side& side) const;
+  size_t allowed(const Side& side, Instant now) const;
 
   const std::vector<SessionPlan>& plans_;
   const bool is_client_;

@@ -406,6 +406,12 @@ void MirroredPair::check_wire(const wire::TcpSegment& s) {
   } else if (w.timestamped) {
     fault("a segment without the timestamps that were agreed upon on " + place_of(s));
   }
+  const auto offered = wires_.find({s.destination, s.source, s.destination_port, s.source_port});
+  if (s.payload_length > 0 && offered != wires_.end() && offered->second.has_edge) {
+    const int64_t rounding = (int64_t{1} << offered->second.scale) - 1;
+    if (after(s.seq + s.payload_length, offered->second.edge + rounding))
+      fault(std::to_string(s.seq + s.payload_length - offered->second.edge) + " bytes beyond what its peer has offered on " + place_of(s));
+  }
   if (!s.has(wire::kAck) || s.has(wire::kSyn)) return;  // a SYN cannot say a scaled window
   const Seq edge = s.ack + (static_cast<int64_t>(s.window) << w.scale);
   const int64_t unit = int64_t{1} << w.scale;  // the header field rounds

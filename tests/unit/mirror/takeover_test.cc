@@ -132,6 +132,36 @@ TEST_P(CrashAtEveryEvent, EverySessionGoesOn) {
 INSTANTIATE_TEST_SUITE_P(Takeover, CrashAtEveryEvent, testing::ValuesIn(scenarios()),
                          [](const auto& given) { return given.param.name; });
 
+// Legs that were quiet for long are not woken by the sweep; their next word must wake both ends of the session.
+TEST(QuietSessions, SpeakAgainAfterATakeover) {
+  MirroredPair::Settings settings;
+  settings.plans = {{.request = 2000, .response = 2000, .rounds = 2, .second_turn_at = 10s},
+                    {.request = 4000, .response = 400, .rounds = 4, .second_turn_at = 11s}};
+  MirroredPair pair(settings);
+  pair.run_until([&] { return pair.now() >= Instant(8s); }, 8s);
+  pair.crash_owner(MirroredPair::InFlight::arrives);
+  EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 30s)) << pair.describe();
+  EXPECT_EQ(pair.faults(), std::vector<std::string>());
+}
+
+TEST(QuietSessions, SleepThroughASnapshotAndASecondTakeover) {
+  for (const Duration second_turn : {8s, 9s, 10s, 14s}) {
+    MirroredPair::Settings settings;
+    settings.plans = {{.request = 2000, .response = 2000, .rounds = 2, .second_turn_at = second_turn}};
+    MirroredPair pair(settings);
+    pair.run_until([&] { return pair.now() >= Instant(8s); }, 8s);
+    pair.crash_owner(MirroredPair::InFlight::arrives);
+    EXPECT_TRUE(pair.run_until([&] { return pair.taken_over(); }, 1s));
+    pair.restart_dead();
+    EXPECT_TRUE(pair.run_until([&] { return pair.is_synced(); }, 1s)) << pair.describe();
+    pair.run_until([&] { return pair.now() >= Instant(9s) + 1ms; }, 8s);
+    if (!pair.all_done()) pair.crash_owner(MirroredPair::InFlight::arrives);
+    EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 30s)) << pair.describe();
+    EXPECT_EQ(pair.faults(), std::vector<std::string>());
+    EXPECT_EQ(pair.sessions_lost(), 0U);
+  }
+}
+
 MirroredPair::Path random_path(Random& random) {
   return {.delay = Duration(1us) * (20 + random.below(2000)),
           .loss_per_mille = random.chance(1, 2) ? random.below(60) : 0,

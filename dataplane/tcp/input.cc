@@ -85,7 +85,8 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     if (!check_syn(c, leg, s, now)) return drop(arrival, DropReason::tcp_syn_in_window);
   }
   if (!s.has(wire::kAck)) return drop(arrival, DropReason::tcp_ack_missing);
-  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, c.rcv.nxt) &&
+  // RFC 7323 section 4.3: what we have acknowledged on the wire counts, which lags behind rcv.nxt until the commit.
+  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, c.rcv.acked) &&
       static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
     c.ts_recent = s.options.timestamps->value;
   const LegId id = legs_.id_of(leg);

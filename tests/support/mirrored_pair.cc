@@ -36,7 +36,7 @@ tcp::EngineSettings engine_settings(const std::string& name, uint32_t receive_bu
   s.legs = s.active_legs = 64;
   s.chunks = s.sent_segments = 4096;
   s.receive_buffer = receive_buffer;
-  s.time_wait = 1s;
+  s.time_wait = 10s;  // outlasts a few lost retransmissions of a FIN
   return s;
 }
 
@@ -51,6 +51,9 @@ struct MirroredPair::Cluster {
   Cluster(MirroredPair& pair, tcp::Engine& engine, mirror::FrameSink& sink, BootId own_boot)
       : boot(own_boot),
         backends({{.address = kBackend, .port = PortNumber(pair.settings_.first_backend_refuses ? 81 : 80), .up = true},
+                  {.address = kBackend, .port = PortNumber(80), .up = true},
+                  {.address = kBackend, .port = PortNumber(80), .up = true},
+                  {.address = kBackend, .port = PortNumber(80), .up = true},
                   {.address = kBackend, .port = PortNumber(80), .up = true}}),
         sources({kSource}, own_boot.value() * 1000),
         proxy(backends, sources),

@@ -148,6 +148,10 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
     return true;
   }
   if (is_bind) {
+    // The backend leg that this one replaces; its CLOSE may have found no room in the log.
+    const auto former = std::ranges::find(by_owner_leg_, engine_.legs()[client].partner);
+    if (engine_.legs()[client].partner != tcp::kNone && former != by_owner_leg_.end())
+      erase(static_cast<uint32_t>(former - by_owner_leg_.begin()));
     engine_.link(client, leg);
   } else if (!service->application->attach(engine_, leg)) {
     engine_.erase_mirrored(leg);

@@ -136,8 +136,9 @@ void Conversation::read(tcp::Engine& engine, Side& side, Instant now, bool even_
   if (!in.fin || side.peer_finished) return;
   side.peer_finished = true;
   if (side.plan == nullptr || side.heard != side.expect.size())
-    faults_.push_back(std::string(is_client_ ? "client" : "backend") + ": a FIN that nobody asked for, after " +
-                      std::to_string(side.heard) + " of " + std::to_string(side.expect.size()) + " bytes");
+    faults_.push_back(std::string(is_client_ ? "client" : "backend") +
+                      ": a FIN that nobody asked for, after " + std::to_string(side.heard) + " of " +
+                      std::to_string(side.expect.size()) + " bytes");
 }
 
 size_t Conversation::allowed(const Side& side, Instant now) const {
@@ -146,7 +147,9 @@ size_t Conversation::allowed(const Side& side, Instant now) const {
   const size_t mine = side.say.size() / rounds;
   const size_t theirs = side.expect.size() / rounds;
   if (mine == 0) return side.say.size();
-  size_t turns = theirs == 0 || side.heard == side.expect.size() ? rounds : std::min<size_t>(rounds - 1, side.heard / theirs);
+  size_t turns = theirs == 0 || side.heard == side.expect.size()
+                     ? rounds
+                     : std::min<size_t>(rounds - 1, side.heard / theirs);
   if (is_client_) ++turns;
   if (is_client_ && now < start_ + side.plan->second_turn_at) turns = 1;
   return turns >= rounds ? side.say.size() : turns * mine;

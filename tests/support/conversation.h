@@ -13,16 +13,16 @@ namespace understudy {
 struct SessionPlan {
   enum class Service : uint8_t { proxy, echo, discard, tally };
   Service service = Service::proxy;
-  uint32_t request = 1000;   // bytes from the client
-  uint32_t response = 1000;  // bytes from the backend; proxied sessions only
-  uint32_t rounds = 1;       // request and response take turns this often; 0: both flow at once
+  uint32_t request = 1000;            // bytes from the client
+  uint32_t response = 1000;           // bytes from the backend; proxied sessions only
+  uint32_t rounds = 1;                // request and response take turns this often; 0: both flow at once
   bool client_closes_early = false;   // half-closes after its last byte, without waiting for the answer
   bool backend_closes_early = false;  // the same at the other end
   Duration start{0};
-  Duration second_turn_at{0};  // the client is silent after its first turn until then
-  Duration client_deaf_from{0}, client_deaf_for{0};    // does not read: its window closes
+  Duration second_turn_at{0};                        // the client is silent after its first turn until then
+  Duration client_deaf_from{0}, client_deaf_for{0};  // does not read: its window closes
   Duration backend_deaf_from{0}, backend_deaf_for{0};
-  uint64_t client_resets_at = UINT64_MAX;   // aborts after this many received bytes
+  uint64_t client_resets_at = UINT64_MAX;  // aborts after this many received bytes
   uint64_t backend_resets_at = UINT64_MAX;
   bool expects_reset() const { return client_resets_at != UINT64_MAX || backend_resets_at != UINT64_MAX; }
 };

@@ -41,7 +41,8 @@ tcp::EngineSettings engine_settings(const std::string& name, uint32_t receive_bu
 }
 
 std::string place_of(const wire::TcpSegment& s) {
-  return FlowKey{s.destination, s.source, s.destination_port, s.source_port}.to_string();  // source -> destination
+  return FlowKey{s.destination, s.source, s.destination_port, s.source_port}
+      .to_string();  // source -> destination
 }
 
 }  // namespace
@@ -50,7 +51,9 @@ std::string place_of(const wire::TcpSegment& s) {
 struct MirroredPair::Cluster {
   Cluster(MirroredPair& pair, tcp::Engine& engine, mirror::FrameSink& sink, BootId own_boot)
       : boot(own_boot),
-        backends({{.address = kBackend, .port = PortNumber(pair.settings_.first_backend_refuses ? 81 : 80), .up = true},
+        backends({{.address = kBackend,
+                   .port = PortNumber(pair.settings_.first_backend_refuses ? 81 : 80),
+                   .up = true},
                   {.address = kBackend, .port = PortNumber(80), .up = true},
                   {.address = kBackend, .port = PortNumber(80), .up = true},
                   {.address = kBackend, .port = PortNumber(80), .up = true},
@@ -76,8 +79,8 @@ struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
   Node(MirroredPair& p, const std::string& name, uint64_t seed)
       : pair(p),
         random(seed),
-        engine(engine_settings(name, p.settings_.receive_buffer), Secret{{1, 2, 3}}, shards(), test_mbuf_pool(), *this,
-               random, p.now_) {}
+        engine(engine_settings(name, p.settings_.receive_buffer), Secret{{1, 2, 3}}, shards(),
+               test_mbuf_pool(), *this, random, p.now_) {}
   void transmit(rte_mbuf* frame, const FlowKey& key) override { pair.transmit(*this, frame, key); }
   void transmit_cluster(rte_mbuf* frame) override { pair.transmit_cluster(*this, frame); }
 
@@ -139,8 +142,10 @@ void MirroredPair::fault(const std::string& sentence) {
 void MirroredPair::open_log() {
   Cluster& from = *owner_->cluster;
   Cluster& to = *standby_->cluster;
-  mirror::ChannelAddress address{.cluster = kCluster, .self = NodeId(1), .self_boot = from.boot, .peer_boot = to.boot};
-  to.receiver.set_address({.cluster = kCluster, .self = NodeId(2), .self_boot = to.boot, .peer_boot = from.boot});
+  mirror::ChannelAddress address{
+      .cluster = kCluster, .self = NodeId(1), .self_boot = from.boot, .peer_boot = to.boot};
+  to.receiver.set_address(
+      {.cluster = kCluster, .self = NodeId(2), .self_boot = to.boot, .peer_boot = from.boot});
   owner_->log->open(address, 1, ++from.generation, now_);
 }
 
@@ -155,10 +160,12 @@ void MirroredPair::restart_dead() {
 void MirroredPair::begin_sessions() {
   for (; begun_ < settings_.plans.size() && start_ + settings_.plans[begun_].start <= now_; ++begun_) {
     const auto port = kPorts[static_cast<size_t>(settings_.plans[begun_].service)];
-    const FlowKey key{kClient, kVirtual, PortNumber(static_cast<uint16_t>(kFirstClientPort + begun_)), PortNumber(port)};
+    const FlowKey key{kClient, kVirtual, PortNumber(static_cast<uint16_t>(kFirstClientPort + begun_)),
+                      PortNumber(port)};
     tcp::Engine& engine = client_->engine;
     const uint32_t leg = engine.connect(0, key, engine.find_service(ServiceId(1)), now_);
-    if (leg == tcp::kNone || !client_->conversation->begin(engine, leg, begun_)) fault("the client has no room");
+    if (leg == tcp::kNone || !client_->conversation->begin(engine, leg, begun_))
+      fault("the client has no room");
   }
 }
 
@@ -192,7 +199,9 @@ void MirroredPair::transmit(Node& from, rte_mbuf* mbuf, const FlowKey&) {
     check_promise(from, *segment);
   }
   check_wire(*segment);
-  Node* to = segment->destination == kClient ? client_.get() : segment->destination == kBackend ? backend_.get() : nullptr;
+  Node* to = segment->destination == kClient    ? client_.get()
+             : segment->destination == kBackend ? backend_.get()
+                                                : nullptr;
   const bool client_side = segment->destination == kClient || segment->source == kClient;
   enqueue(mbuf, &from, to, client_side ? settings_.client_path : settings_.backend_path);
 }
@@ -223,8 +232,9 @@ void MirroredPair::deliver(Frame frame) {
 }
 
 void MirroredPair::deliver_cluster(Node& to, rte_mbuf* mbuf) {
-  const std::span<const uint8_t> bytes(rte_pktmbuf_mtod_offset(mbuf, const uint8_t*, sizeof(wire::EthernetHeader)),
-                                       mbuf->pkt_len - sizeof(wire::EthernetHeader));
+  const std::span<const uint8_t> bytes(
+      rte_pktmbuf_mtod_offset(mbuf, const uint8_t*, sizeof(wire::EthernetHeader)),
+      mbuf->pkt_len - sizeof(wire::EthernetHeader));
   const auto parsed = mirror::parse_cluster_header(bytes, kCluster);
   const auto* view = std::get_if<mirror::ClusterFrameView>(&parsed);
   if (view == nullptr) {
@@ -369,7 +379,8 @@ void MirroredPair::promote() {
   owner_->engine.take_over(0, epoch, now_, 500ms);
 }
 
-// Promise 1: neither the acknowledgement number nor the right edge runs ahead of what the standby has applied.
+// Promise 1: neither the acknowledgement number nor the right edge runs ahead of what the standby has
+// applied.
 void MirroredPair::check_promise(Node& from, const wire::TcpSegment& s) {
   if (from.log->state() == mirror::OwnerLog::State::closed || !s.has(wire::kAck)) return;
   const FlowKey key{s.source, s.destination, s.source_port, s.destination_port};
@@ -413,7 +424,8 @@ void MirroredPair::check_wire(const wire::TcpSegment& s) {
   if (s.payload_length > 0 && offered != wires_.end() && offered->second.has_edge) {
     const int64_t rounding = (int64_t{1} << offered->second.scale) - 1;
     if (after(s.seq + s.payload_length, offered->second.edge + rounding))
-      fault(std::to_string(s.seq + s.payload_length - offered->second.edge) + " bytes beyond what its peer has offered on " + place_of(s));
+      fault(std::to_string(s.seq + s.payload_length - offered->second.edge) +
+            " bytes beyond what its peer has offered on " + place_of(s));
   }
   if (!s.has(wire::kAck) || s.has(wire::kSyn)) return;  // a SYN cannot say a scaled window
   const Seq edge = s.ack + (static_cast<int64_t>(s.window) << w.scale);
@@ -429,7 +441,8 @@ void MirroredPair::check_reset(Node& to, const wire::TcpSegment& s) {
   const uint32_t leg = to.engine.legs().find({s.destination, s.source, s.destination_port, s.source_port});
   if (leg == tcp::kNone || to.cluster != nullptr) return;
   const tcp::Connection& c = to.engine.legs()[leg];
-  const bool counts = c.state == tcp::State::syn_sent || (tcp::is_synchronised(c.state) && c.state != tcp::State::time_wait);
+  const bool counts =
+      c.state == tcp::State::syn_sent || (tcp::is_synchronised(c.state) && c.state != tcp::State::time_wait);
   if (!counts) return;
   const Side* side = to.conversation->of_leg(to.engine.legs().id_of(leg));
   if (side != nullptr && side->plan != nullptr) {
@@ -475,7 +488,8 @@ bool MirroredPair::session_done(size_t index) {
   if (client == nullptr) return false;
   if (plan.expects_reset()) return client->closed && (backend == nullptr || backend->closed);
   if (!client->complete()) return false;
-  return plan.service != SessionPlan::Service::proxy || plan.request == 0 || (backend != nullptr && backend->complete());
+  return plan.service != SessionPlan::Service::proxy || plan.request == 0 ||
+         (backend != nullptr && backend->complete());
 }
 
 bool MirroredPair::all_done() {
@@ -486,8 +500,8 @@ bool MirroredPair::all_done() {
 }
 
 bool MirroredPair::all_quiet() {
-  return client_->engine.legs().size() == 0 && backend_->engine.legs().size() == 0 && owner_->engine.legs().size() == 0 &&
-         (!standby_->alive || standby_->engine.legs().size() == 0);
+  return client_->engine.legs().size() == 0 && backend_->engine.legs().size() == 0 &&
+         owner_->engine.legs().size() == 0 && (!standby_->alive || standby_->engine.legs().size() == 0);
 }
 
 std::vector<std::string> MirroredPair::faults() const {
@@ -508,19 +522,22 @@ std::string MirroredPair::describe() {
       const Side* side = host->conversation->of_session(i);
       if (side == nullptr) continue;
       text += "\n  session " + std::to_string(i) + (side->is_client ? " client" : " backend") + ": said " +
-              std::to_string(side->said) + "/" + std::to_string(side->say.size()) + " heard " + std::to_string(side->heard) +
-              "/" + std::to_string(side->expect.size()) + (side->peer_finished ? " peer finished" : "") +
+              std::to_string(side->said) + "/" + std::to_string(side->say.size()) + " heard " +
+              std::to_string(side->heard) + "/" + std::to_string(side->expect.size()) +
+              (side->peer_finished ? " peer finished" : "") +
               (side->closed ? " closed: " + std::string(name_of(side->reason)) : "");
     }
-  for (const auto& [who, node] : {std::pair{"owner", owner_}, {"client", client_.get()}, {"backend", backend_.get()}})
+  for (const auto& [who, node] :
+       {std::pair{"owner", owner_}, {"client", client_.get()}, {"backend", backend_.get()}})
     for (uint32_t leg = 0; leg < node->engine.legs().capacity(); ++leg) {
       if (!node->engine.legs().is_live(leg)) continue;
       const tcp::Connection& c = node->engine.legs()[leg];
       text += "\n  " + std::string(who) + " " + c.key.to_string() + " " + std::string(name_of(c.state)) +
               (c.resumed ? "" : " asleep") + " una+" + std::to_string(c.snd.una - c.snd.iss) + " nxt+" +
               std::to_string(c.snd.nxt - c.snd.iss) + " wnd " + std::to_string(c.snd.wnd) + " rcv+" +
-              std::to_string(c.rcv.nxt - c.rcv.irs) + " committed+" + std::to_string(c.rcv.committed - c.rcv.irs) +
-              " edge+" + std::to_string(c.rcv.edge_sent - c.rcv.irs);
+              std::to_string(c.rcv.nxt - c.rcv.irs) + " committed+" +
+              std::to_string(c.rcv.committed - c.rcv.irs) + " edge+" +
+              std::to_string(c.rcv.edge_sent - c.rcv.irs);
       if (c.tx != tcp::kNone) {
         const tcp::Pipe& tx = node->engine.pipes()[c.tx];
         text += " tx " + std::to_string(tx.head) + ".." + std::to_string(tx.tail) + (tx.fin ? " fin" : "");

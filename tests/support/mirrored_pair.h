@@ -17,9 +17,9 @@
 
 namespace understudy {
 
-// A client host, a backend host, and two nodes that mirror to each other, in one thread in virtual time from one seed. A
-// node can die at any event; the other one takes over after a detection delay. The promises are checked on every segment
-// that leaves a node; whatever is broken is put down as a sentence in faults().
+// A client host, a backend host, and two nodes that mirror to each other, in one thread in virtual time from
+// one seed. A node can die at any event; the other one takes over after a detection delay. The promises are
+// checked on every segment that leaves a node; whatever is broken is put down as a sentence in faults().
 class MirroredPair {
  public:
   struct Path {
@@ -53,12 +53,12 @@ class MirroredPair {
   bool run_until(const std::function<bool()>& until, Duration limit);
   // The owner dies now, and its standby takes over after the detection delay.
   void crash_owner(InFlight fate);
-  void restart_dead();           // the node that died starts anew and is fed by the other one
-  void open_log();               // the owner begins (or begins anew) to feed the standby
+  void restart_dead();  // the node that died starts anew and is fed by the other one
+  void open_log();      // the owner begins (or begins anew) to feed the standby
   void cut_peer_link(bool cut) { peer_cut_ = cut; }
 
-  bool all_done();      // every session has ended as planned, or was not protected when its owner died
-  bool all_quiet();     // no leg is left on the hosts
+  bool all_done();   // every session has ended as planned, or was not protected when its owner died
+  bool all_quiet();  // no leg is left on the hosts
   bool is_synced() const;
   bool taken_over() const;
   std::vector<std::string> faults() const;

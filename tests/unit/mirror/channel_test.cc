@@ -1,10 +1,10 @@
 // The peer channel over a link that loses, repeats and reorders, in virtual time.
 #include "dataplane/mirror/channel.h"
 
-#include <gtest/gtest.h>
-
 #include <cstring>
 #include <queue>
+
+#include <gtest/gtest.h>
 
 #include "common/random.h"
 #include "dataplane/wire/ethernet.h"
@@ -52,12 +52,15 @@ class Channel : public testing::Test, public FrameSink {
   }
   void start(uint32_t window) {
     mbufs_before = test_mbufs_in_use();
-    sender = std::make_unique<ChannelSender>(ChannelSender::Settings{.window = window}, test_mbuf_pool(), *this, drops);
+    sender = std::make_unique<ChannelSender>(ChannelSender::Settings{.window = window}, test_mbuf_pool(),
+                                             *this, drops);
     receiver = std::make_unique<ChannelReceiver>(window, test_mbuf_pool(), *this, drops);
-    receiver->set_address({.cluster = kCluster, .self = NodeId(2), .self_boot = kStandby, .peer_boot = kOwner});
+    receiver->set_address(
+        {.cluster = kCluster, .self = NodeId(2), .self_boot = kStandby, .peer_boot = kOwner});
   }
   void open(uint32_t generation, BootId owner = kOwner) {
-    sender->open({.cluster = kCluster, .self = NodeId(1), .self_boot = owner, .peer_boot = kStandby}, generation, now);
+    sender->open({.cluster = kCluster, .self = NodeId(1), .self_boot = owner, .peer_boot = kStandby},
+                 generation, now);
     written = 0;
   }
   bool write() {
@@ -91,8 +94,9 @@ class Channel : public testing::Test, public FrameSink {
     sender->tick(now);
   }
   void deliver(rte_mbuf* frame) {
-    const std::span<const uint8_t> bytes(rte_pktmbuf_mtod_offset(frame, const uint8_t*, sizeof(wire::EthernetHeader)),
-                                         frame->pkt_len - sizeof(wire::EthernetHeader));
+    const std::span<const uint8_t> bytes(
+        rte_pktmbuf_mtod_offset(frame, const uint8_t*, sizeof(wire::EthernetHeader)),
+        frame->pkt_len - sizeof(wire::EthernetHeader));
     const auto parsed = parse_cluster_header(bytes, kCluster);
     const auto& view = std::get<ClusterFrameView>(parsed);
     if (view.kind == ClusterFrameKind::mirror_data)
@@ -111,7 +115,9 @@ class Channel : public testing::Test, public FrameSink {
     Instant at;
     uint64_t order;
     rte_mbuf* frame;
-    bool operator>(const Flying& other) const { return std::tie(at, order) > std::tie(other.at, other.order); }
+    bool operator>(const Flying& other) const {
+      return std::tie(at, order) > std::tie(other.at, other.order);
+    }
   };
   Instant now{1s};
   Random random{1};
@@ -205,7 +211,8 @@ TEST_F(Channel, ARestartedReceiverConfirmsNothingUntilTheStreamIsOpenedForIt) {
   settle(100);
   EXPECT_EQ(sender->acknowledged(), 1U);
   receiver = std::make_unique<ChannelReceiver>(8, test_mbuf_pool(), *this, drops);
-  receiver->set_address({.cluster = kCluster, .self = NodeId(2), .self_boot = BootId(23), .peer_boot = kOwner});
+  receiver->set_address(
+      {.cluster = kCluster, .self = NodeId(2), .self_boot = BootId(23), .peer_boot = kOwner});
   write();
   sender->flush(now);
   settle(100);

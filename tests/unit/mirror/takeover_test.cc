@@ -1,7 +1,7 @@
 // The owner dies at every event of many scenarios; the standby carries every protected connection on.
-#include <gtest/gtest.h>
-
 #include <cstdlib>
+
+#include <gtest/gtest.h>
 
 #include "tests/support/mbuf_pool.h"
 #include "tests/support/mirrored_pair.h"
@@ -14,12 +14,13 @@ using Service = SessionPlan::Service;
 struct Scenario {
   std::string name;
   MirroredPair::Settings settings;
-  bool joins_late = false;      // the standby's stream opens while transfers run
-  bool dies_twice = false;      // the first node comes back, is synced, and takes over from the second
-  uint32_t runs_most = 300;     // beyond this many events a dense sample is taken
+  bool joins_late = false;   // the standby's stream opens while transfers run
+  bool dies_twice = false;   // the first node comes back, is synced, and takes over from the second
+  uint32_t runs_most = 300;  // beyond this many events a dense sample is taken
 };
 
-std::vector<std::string> run_with_crash(const Scenario& scenario, uint64_t crash_at, MirroredPair::InFlight fate) {
+std::vector<std::string> run_with_crash(const Scenario& scenario, uint64_t crash_at,
+                                        MirroredPair::InFlight fate) {
   MirroredPair pair(scenario.settings);
   while (pair.events() < crash_at) {
     if (scenario.joins_late && pair.events() == 40) pair.open_log();
@@ -54,7 +55,8 @@ uint64_t events_without_crash(const Scenario& scenario) {
   const uint64_t events = pair.events();
   EXPECT_TRUE(done) << scenario.name << " does not end even without a crash" << pair.describe();
   EXPECT_TRUE(pair.run_until([&] { return pair.all_quiet(); }, 60s)) << scenario.name << pair.describe();
-  for (const auto& sentence : pair.faults()) ADD_FAILURE() << scenario.name << " without a crash: " << sentence;
+  for (const auto& sentence : pair.faults())
+    ADD_FAILURE() << scenario.name << " without a crash: " << sentence;
   EXPECT_GT(pair.checked(), 0U) << scenario.name << ": no promise was compared";
   return events;
 }
@@ -69,40 +71,52 @@ std::vector<Scenario> scenarios() {
       {"bulk_up", S{.plans = {{.request = 150'000, .response = 10}}}},
       {"both_ways_at_once", S{.plans = {{.request = 90'000, .response = 90'000, .rounds = 0}}}},
       {"client_half_close", S{.plans = {{.request = 5000, .response = 60'000, .client_closes_early = true}}}},
-      {"backend_half_close", S{.plans = {{.request = 60'000, .response = 5000, .rounds = 0, .backend_closes_early = true}}}},
+      {"backend_half_close",
+       S{.plans = {{.request = 60'000, .response = 5000, .rounds = 0, .backend_closes_early = true}}}},
       {"simultaneous_close", S{.plans = {{.request = 4000, .response = 4000, .rounds = 0}}}},
-      {"closed_windows", S{.plans = {{.request = 10, .response = 250'000, .client_deaf_for = 400ms},
-                                     {.request = 250'000, .response = 10, .backend_deaf_for = 400ms}},
-                           .receive_buffer = 30'000},
+      {"closed_windows",
+       S{.plans = {{.request = 10, .response = 250'000, .client_deaf_for = 400ms},
+                   {.request = 250'000, .response = 10, .backend_deaf_for = 400ms}},
+         .receive_buffer = 30'000},
        false, false, 200},
       {"client_reset", S{.plans = {{.request = 2000, .response = 50'000, .client_resets_at = 20'000}}}},
-      {"backend_reset", S{.plans = {{.request = 50'000, .response = 2000, .rounds = 0, .backend_resets_at = 20'000}}}},
+      {"backend_reset",
+       S{.plans = {{.request = 50'000, .response = 2000, .rounds = 0, .backend_resets_at = 20'000}}}},
       {"first_backend_refuses",
        S{.plans = {{.request = 3000, .response = 3000}, {.request = 3000, .response = 3000, .start = 3ms}},
          .first_backend_refuses = true}},
       {"loss_at_client", S{.plans = {{.request = 40'000, .response = 40'000, .rounds = 0}},
                            .client_path = {.delay = 300us, .loss_per_mille = 30}}},
-      {"loss_between_nodes",
-       S{.plans = {{.request = 40'000, .response = 40'000, .rounds = 4}},
-         .peer_path = {.delay = 100us, .loss_per_mille = 100, .duplicate_per_mille = 50, .reorder_per_mille = 100}}},
-      {"slow_standby", S{.plans = {{.request = 90'000, .response = 90'000, .rounds = 0}, {.service = Service::tally, .request = 60'000}},
-                         .peer_path = {.delay = 5ms}, .channel_window = 16}},
+      {"loss_between_nodes", S{.plans = {{.request = 40'000, .response = 40'000, .rounds = 4}},
+                               .peer_path = {.delay = 100us,
+                                             .loss_per_mille = 100,
+                                             .duplicate_per_mille = 50,
+                                             .reorder_per_mille = 100}}},
+      {"slow_standby", S{.plans = {{.request = 90'000, .response = 90'000, .rounds = 0},
+                                   {.service = Service::tally, .request = 60'000}},
+                         .peer_path = {.delay = 5ms},
+                         .channel_window = 16}},
       {"echo", S{.plans = {{.service = Service::echo, .request = 60'000}}}},
       {"tally", S{.plans = {{.service = Service::tally, .request = 60'000}}}},
       {"discard", S{.plans = {{.service = Service::discard, .request = 60'000}}}},
-      {"standby_joins", S{.plans = {{.request = 90'000, .response = 90'000, .rounds = 0},
-                                    {.service = Service::tally, .request = 60'000},
-                                    {.service = Service::echo, .request = 60'000},
-                                    {.request = 9000, .response = 9000, .rounds = 3, .start = 5ms}},
-                          .mirrored_from_the_start = false},
+      {"standby_joins",
+       S{.plans = {{.request = 90'000, .response = 90'000, .rounds = 0},
+                   {.service = Service::tally, .request = 60'000},
+                   {.service = Service::echo, .request = 60'000},
+                   {.request = 9000, .response = 9000, .rounds = 3, .start = 5ms}},
+         .mirrored_from_the_start = false},
        true},
-      {"second_takeover", S{.plans = {{.service = proxy, .request = 150'000, .response = 150'000, .rounds = 0},
-                                      {.service = Service::tally, .request = 60'000},
-                                      {.request = 9000, .response = 9000, .rounds = 9, .start = 300ms}}},
+      {"second_takeover",
+       S{.plans = {{.service = proxy, .request = 150'000, .response = 150'000, .rounds = 0},
+                   {.service = Service::tally, .request = 60'000},
+                   {.request = 9000, .response = 9000, .rounds = 9, .start = 300ms}}},
        false, true, 200},
-      {"many_sessions", S{.plans = {{.request = 900, .response = 900}, {.request = 2000, .response = 100},
-                                    {.service = Service::echo, .request = 3000}, {.service = Service::tally, .request = 3000},
-                                    {.request = 100, .response = 2000, .start = 2ms}, {.request = 900, .response = 900, .start = 1s}}}},
+      {"many_sessions", S{.plans = {{.request = 900, .response = 900},
+                                    {.request = 2000, .response = 100},
+                                    {.service = Service::echo, .request = 3000},
+                                    {.service = Service::tally, .request = 3000},
+                                    {.request = 100, .response = 2000, .start = 2ms},
+                                    {.request = 900, .response = 900, .start = 1s}}}},
   };
 }
 
@@ -122,7 +136,8 @@ TEST_P(CrashAtEveryEvent, EverySessionGoesOn) {
     ++runs;
     failures += !faults.empty();
     for (const auto& sentence : faults)
-      ADD_FAILURE() << scenario.name << ", owner dies at event " << at << " (frames " << at % 3 << "): " << sentence;
+      ADD_FAILURE() << scenario.name << ", owner dies at event " << at << " (frames " << at % 3
+                    << "): " << sentence;
   }
   RecordProperty("runs", static_cast<int>(runs));
   std::printf("%s: %lu events, %lu crashes\n", scenario.name.c_str(), events, runs);
@@ -132,7 +147,8 @@ TEST_P(CrashAtEveryEvent, EverySessionGoesOn) {
 INSTANTIATE_TEST_SUITE_P(Takeover, CrashAtEveryEvent, testing::ValuesIn(scenarios()),
                          [](const auto& given) { return given.param.name; });
 
-// Legs that were quiet for long are not woken by the sweep; their next word must wake both ends of the session.
+// Legs that were quiet for long are not woken by the sweep; their next word must wake both ends of the
+// session.
 TEST(QuietSessions, SpeakAgainAfterATakeover) {
   MirroredPair::Settings settings;
   settings.plans = {{.request = 2000, .response = 2000, .rounds = 2, .second_turn_at = 10s},
@@ -230,7 +246,8 @@ TEST(RandomCrashes, EverySessionGoesOn) {
     if (random.chance(1, 2)) {  // and again, once the first is back and synced
       pair.run_until([&] { return pair.taken_over(); }, 1s);
       pair.restart_dead();
-      EXPECT_TRUE(pair.run_until([&] { return pair.is_synced(); }, 60s)) << "seed " << seed << " is not synced";
+      EXPECT_TRUE(pair.run_until([&] { return pair.is_synced(); }, 60s))
+          << "seed " << seed << " is not synced";
       for (uint32_t i = random.below(200); i > 0; --i) pair.step();
       if (pair.is_synced()) pair.crash_owner(static_cast<MirroredPair::InFlight>(random.below(3)));
     }

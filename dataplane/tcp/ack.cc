@@ -8,8 +8,8 @@ namespace understudy::tcp {
 // After a takeover a peer may acknowledge bytes that the former owner sent before their record was committed.
 // Such an acknowledgement is believed as far as the former owner can have sent: to the right edge that the
 // source of these bytes was given, plus one for its FIN. The source will send those bytes again; they are
-// dropped on arrival. What stands in the send queue itself may have been sent as well: an application's answer is written
-// here and there alike.
+// dropped on arrival. What stands in the send queue itself may have been sent as well: an application's
+// answer is written here and there alike.
 bool Engine::believe(const Connection& c, Seq ack) const {
   if (!c.adopted || c.tx == kNone) return false;
   const Pipe& tx = pipes_[c.tx];
@@ -52,8 +52,8 @@ void Engine::acknowledge(Connection& c, uint32_t leg, Seq ack, Instant now) {
 }
 
 void Engine::our_fin_acknowledged(Connection& c, uint32_t leg, Instant now) {
-  // An adopted leg may learn of its own FIN's acknowledgement before it knew that the FIN had been sent. Then the peer may
-  // still wait for the acknowledgement of its own.
+  // An adopted leg may learn of its own FIN's acknowledgement before it knew that the FIN had been sent. Then
+  // the peer may still wait for the acknowledgement of its own.
   if (c.state == State::established)
     c.state = State::fin_wait_1;
   else if (c.state == State::close_wait)
@@ -62,6 +62,10 @@ void Engine::our_fin_acknowledged(Connection& c, uint32_t leg, Instant now) {
   if (c.state == State::fin_wait_1)
     c.state = State::fin_wait_2;
   else if (c.state == State::closing)
+    enter_time_wait(c, leg, now);
+  else if (c.state == State::last_ack && c.adopted)
+    // The acknowledgement may have been for the FIN that the former owner sent, so it does not show that the
+    // peer has heard of its own FIN's arrival: stay to answer when it asks again.
     enter_time_wait(c, leg, now);
   else if (c.state == State::last_ack)
     close(leg, CloseReason::finished, now);

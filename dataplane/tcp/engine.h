@@ -179,6 +179,7 @@ class Engine {
   bool check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   bool check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   void challenge(Connection& c, uint32_t leg, Instant now);
+  Seq last_ack_decided(const Connection& c) const;
   bool process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   void process_window(Connection& c, const wire::TcpSegment& s);
   void process_data(Connection& c, uint32_t leg, Arrival& arrival);

@@ -59,6 +59,14 @@ void Engine::receive_without_connection(Arrival& arrival, const FlowKey& key) {
   drop(arrival, reason);
 }
 
+// Last.ACK.sent of RFC 7323 section 4.3, for TS.Recent: the acknowledgement that was decided upon in the last
+// round of the log. It may still wait for its commit; but in a steady stream every segment begins beyond the
+// last one that has left, and TS.Recent would stand still.
+Seq Engine::last_ack_decided(const Connection& c) const {
+  if (!c.mirrored || c.rx == kNone) return c.rcv.committed;
+  return receive_seq_of(c, pipes_[c.rx].logged) + (c.fin_received ? 1 : 0);
+}
+
 void Engine::receive_on(uint32_t leg, Arrival& arrival) {
   Connection& c = legs_[leg];
   const wire::TcpSegment& s = arrival.segment;
@@ -85,8 +93,8 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     if (!check_syn(c, leg, s, now)) return drop(arrival, DropReason::tcp_syn_in_window);
   }
   if (!s.has(wire::kAck)) return drop(arrival, DropReason::tcp_ack_missing);
-  // RFC 7323 section 4.3: what we have acknowledged on the wire counts, which lags behind rcv.nxt until the commit.
-  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, c.rcv.acked) &&
+  c.heard_since_adoption = true;
+  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, last_ack_decided(c)) &&
       static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
     c.ts_recent = s.options.timestamps->value;
   const LegId id = legs_.id_of(leg);
@@ -137,8 +145,8 @@ bool Engine::segment_acceptable(Connection& c, const wire::TcpSegment& s, Instan
   return false;
 }
 
-// Second: RST, with RFC 5961 section 3: only the exact number resets. While the gate holds an acknowledgement back, the
-// number that the peer takes from our segments is the last one that we acknowledged.
+// Second: RST, with RFC 5961 section 3: only the exact number resets. While the gate holds an acknowledgement
+// back, the number that the peer takes from our segments is the last one that we acknowledged.
 bool Engine::check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now) {
   if (!s.has(wire::kRst)) return true;
   if (s.seq != c.rcv.nxt && s.seq != c.rcv.acked) {
@@ -147,7 +155,10 @@ bool Engine::check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     return false;
   }
   ++counters_.resets_in;
-  if (c.state == State::time_wait || c.state == State::closing || c.state == State::last_ack)
+  // A peer that has sent its FIN, and is gone when an adopted leg first speaks to it, has closed in the
+  // ordinary way: it got our FIN from the former owner, whose record of that did not arrive.
+  const bool had_finished = c.state == State::close_wait && c.adopted && !c.heard_since_adoption;
+  if (c.state == State::time_wait || c.state == State::closing || c.state == State::last_ack || had_finished)
     close(leg, CloseReason::finished, now);
   else
     close(leg, CloseReason::reset_by_peer, now);
@@ -161,8 +172,8 @@ bool Engine::check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, I
   return false;
 }
 
-// RFC 5961 section 7, per connection and never for all together: a global limit could be observed from outside. Without
-// a limit two ends that disagree would answer each other for ever.
+// RFC 5961 section 7, per connection and never for all together: a global limit could be observed from
+// outside. Without a limit two ends that disagree would answer each other for ever.
 void Engine::challenge(Connection& c, uint32_t leg, Instant now) {
   constexpr Duration kInterval = 100ms;
   Soft& soft = soft_[c.soft];
@@ -224,9 +235,10 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
 
 // Still fifth: the send window (section 3.10.7.4, SND.WL1 and SND.WL2).
 void Engine::process_window(Connection& c, const wire::TcpSegment& s) {
-  // An acknowledgement that moves snd.una must bring its window along, also on a retransmission below wl1: the right edge
-  // would move by what was acknowledged, beyond what the peer has offered.
-  const bool newer = after(s.ack, c.snd.wl2) || after(s.seq, c.snd.wl1) || (s.seq == c.snd.wl1 && s.ack == c.snd.wl2);
+  // An acknowledgement that moves snd.una must bring its window along, also on a retransmission below wl1:
+  // the right edge would move by what was acknowledged, beyond what the peer has offered.
+  const bool newer =
+      after(s.ack, c.snd.wl2) || after(s.seq, c.snd.wl1) || (s.seq == c.snd.wl1 && s.ack == c.snd.wl2);
   if (!newer || before(s.ack, c.snd.una)) return;
   const uint32_t window = static_cast<uint32_t>(s.window) << (s.has(wire::kSyn) ? 0 : c.snd_scale);
   const bool opened = window > c.snd.wnd;

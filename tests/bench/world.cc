@@ -220,17 +220,18 @@ World::Takeover World::take_over() {
   owner_.reset();
   drain_reports(*standby_);
   promote(*standby_, 2);
-  standby_cost = Cost();
+  uint64_t ticks = 0;  // nothing left out: a single event has no other rounds to stand in for it
   Takeover result{-1, -1};
   for (int round = 0; result.first_segment_seconds < 0 || result.sweep_seconds < 0; ++round) {
     invariant(round < 100000, "bench: the standby has nothing to say after a takeover");
     now_ += kStep;
-    account(standby_cost, [this] { standby_->run_once(now_); });
+    const uint64_t begin = rte_rdtsc();
+    standby_->run_once(now_);
+    ticks += rte_rdtsc() - begin;
     standby_->next_deadline();
-    if (drain_reports(*standby_) && result.first_segment_seconds < 0)
-      result.first_segment_seconds = standby_cost.seconds();
-    if (!standby_->engine().sweeping() && result.sweep_seconds < 0)
-      result.sweep_seconds = standby_cost.seconds();
+    const double seconds = static_cast<double>(ticks) / ticks_per_second();
+    if (drain_reports(*standby_) && result.first_segment_seconds < 0) result.first_segment_seconds = seconds;
+    if (!standby_->engine().sweeping() && result.sweep_seconds < 0) result.sweep_seconds = seconds;
   }
   return result;
 }

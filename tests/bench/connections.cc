@@ -1,4 +1,6 @@
 // How many whole sessions a core proxies: open, one request, one response, close.
+#include <cstdio>
+
 #include "common/check.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/traffic.h"
@@ -17,7 +19,8 @@ struct Rates {  // sessions per second of time
 Rates run(const Options& options, bool standby) {
   RequestClient client(kBytes);
   RequestServer server(kBytes);
-  World world({.standby = standby, .legs = 65536, .buffers = options.buffers}, options.pool, client, server);
+  World world({.standby = standby, .legs = 65536, .buffers = options.buffers, .active_legs = 65536},
+              options.pool, client, server);
   uint64_t begun = 0;
   const auto serve = [&](uint64_t sessions) {
     const uint64_t end = begun + sessions;
@@ -31,6 +34,16 @@ Rates run(const Options& options, bool standby) {
           return client.done >= end;
         },
         120s);
+    if (!all) {
+      const auto& owner = world.owner();
+      std::fprintf(
+          stderr,
+          "connections: %lu begun, %lu done; client %lu opened %lu broken; server %lu opened %lu broken; "
+          "owner holds %u legs; %lu frames lost on wires; %lu sessions without a backend, standby %d\n",
+          begun, client.done, client.opened, client.broken, server.opened, server.broken,
+          world.owner().engine().legs().size(), world.frames_lost(),
+          owner.proxy(ServiceId(1))->counters().no_backend, standby);
+    }
     invariant(all, "bench: sessions stand still");
   };
   serve(options.smoke ? 200 : 5000);

@@ -12,7 +12,7 @@ constexpr uint32_t kBusy = 5;  // of the sessions: they carry data when the owne
 World::Takeover run(const Options& options, uint32_t legs) {
   Bulk backend(false);
   Bulk upload(true);
-  World world({.standby = true, .legs = 65536, .buffers = options.buffers, .active_legs = 32768},
+  World world({.standby = true, .legs = 65536, .buffers = options.buffers, .active_legs = 65536},
               options.pool, upload, backend);
   const uint32_t sessions = legs / 2;
   uint32_t begun = 0;

@@ -1,0 +1,104 @@
+#include "tests/support/switched_network.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/check.h"
+#include "dataplane/wire/ethernet.h"
+
+namespace understudy {
+
+SwitchPort::SwitchPort(SwitchedNetwork& network, MacAddress mac, rte_mempool* pool)
+    : network_(network), mac_(mac), pool_(pool) {
+  network_.ports_.push_back(this);
+}
+
+SwitchPort::~SwitchPort() { network_.unplug(*this); }
+
+uint16_t SwitchPort::receive(std::span<rte_mbuf*> frames) {
+  uint16_t count = 0;
+  while (count < frames.size() && !ring_.empty()) {
+    const std::vector<uint8_t>& bytes = ring_.front();
+    rte_mbuf* mbuf = rte_pktmbuf_alloc(pool_);
+    if (mbuf == nullptr || bytes.size() > rte_pktmbuf_tailroom(mbuf)) {
+      if (mbuf != nullptr) rte_pktmbuf_free(mbuf);
+      ++statistics_.receive_missed;  // as a device without a buffer: the frame is gone
+      ring_.pop_front();
+      continue;
+    }
+    std::memcpy(rte_pktmbuf_append(mbuf, static_cast<uint16_t>(bytes.size())), bytes.data(), bytes.size());
+    ring_.pop_front();
+    ++statistics_.received_frames;
+    frames[count++] = mbuf;
+  }
+  return count;
+}
+
+void SwitchPort::transmit(std::span<rte_mbuf*> frames) {
+  for (rte_mbuf* frame : frames) {
+    invariant(frame->nb_segs == 1 && frame->pkt_len <= mtu() + sizeof(wire::EthernetHeader),
+              "a frame that no port would take");
+    ++statistics_.transmitted_frames;
+    network_.send(*this, {rte_pktmbuf_mtod(frame, const uint8_t*), frame->data_len});
+    rte_pktmbuf_free(frame);
+  }
+}
+
+void SwitchedNetwork::send(SwitchPort& from, std::span<const uint8_t> frame) {
+  if (observer) observer(from, frame);
+  if (from.cut_out) return;
+  wire::EthernetHeader ethernet;
+  std::memcpy(&ethernet, frame.data(), sizeof ethernet);
+  table_[MacAddress(ethernet.source)] = &from;
+  const MacAddress to(ethernet.destination);
+  const auto known = table_.find(to);
+  if (!to.is_multicast() && known != table_.end()) {
+    if (known->second != nullptr && known->second != &from) enqueue(*known->second, frame);
+    return;
+  }
+  for (SwitchPort* port : ports_)
+    if (port != &from) enqueue(*port, frame);
+}
+
+void SwitchedNetwork::enqueue(SwitchPort& to, std::span<const uint8_t> frame) {
+  if (random_.chance(loss_per_mille, 1000)) return;
+  Instant at = now_;
+  if (bits_per_second > 0) {
+    at = std::max(at, to.free_at_);
+    if (at - now_ > queue_max) return;
+    at += Duration(static_cast<int64_t>(frame.size() * 8 * 1'000'000'000 / bits_per_second));
+    to.free_at_ = at;
+  }
+  in_flight_.push({at + delay, order_++, &to, {frame.begin(), frame.end()}});
+}
+
+void SwitchedNetwork::arrive(SwitchPort& to, std::vector<uint8_t> frame) {
+  if (to.cut_in || to.ring_.size() >= SwitchPort::kRing) return;
+  to.ring_.push_back(std::move(frame));
+}
+
+void SwitchedNetwork::deliver_due() {
+  while (!in_flight_.empty() && in_flight_.top().at <= now_) {
+    InFlight next = in_flight_.top();
+    in_flight_.pop();
+    if (next.to != nullptr) arrive(*next.to, std::move(next.bytes));
+  }
+}
+
+const SwitchPort* SwitchedNetwork::learned(const MacAddress& mac) const {
+  const auto it = table_.find(mac);
+  return it == table_.end() ? nullptr : it->second;
+}
+
+// What the switch has learned of a port stays, and leads nowhere, until somebody else speaks.
+void SwitchedNetwork::unplug(SwitchPort& port) {
+  std::erase(ports_, &port);
+  for (auto& [mac, behind] : table_)
+    if (behind == &port) behind = nullptr;
+  std::vector<InFlight> kept;
+  for (; !in_flight_.empty(); in_flight_.pop())
+    if (in_flight_.top().to != &port) kept.push_back(in_flight_.top());
+  for (InFlight& frame : kept) in_flight_.push(std::move(frame));
+}
+
+}  // namespace understudy

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <queue>
+#include <span>
+#include <tuple>
+#include <vector>
+
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include "common/instant.h"
+#include "common/random.h"
+#include "dataplane/worker/port.h"
+
+namespace understudy {
+
+class SwitchedNetwork;
+
+// What a node or a host is plugged in with: a port whose receive ring holds 512 frames, the oldest kept, as a socket's.
+class SwitchPort final : public Port {
+ public:
+  // Received frames are copied into `pool`: no buffer is shared between two nodes.
+  SwitchPort(SwitchedNetwork& network, MacAddress mac, rte_mempool* pool);
+  ~SwitchPort() override;
+  SwitchPort(const SwitchPort&) = delete;
+  SwitchPort& operator=(const SwitchPort&) = delete;
+  uint16_t receive(std::span<rte_mbuf*> frames) override;
+  void transmit(std::span<rte_mbuf*> frames) override;
+  MacAddress mac() const override { return mac_; }
+  uint16_t mtu() const override { return 1500; }
+  PortStatistics statistics() const override { return statistics_; }
+
+  bool has_received() const { return !ring_.empty(); }
+  void discard_received() { ring_.clear(); }
+  // A cut direction loses frames, unnoticed by the sender.
+  bool cut_in = false;
+  bool cut_out = false;
+
+ private:
+  friend class SwitchedNetwork;
+  static constexpr size_t kRing = 512;
+  SwitchedNetwork& network_;
+  MacAddress mac_;
+  rte_mempool* pool_;
+  std::deque<std::vector<uint8_t>> ring_;
+  Instant free_at_{};  // when the wire to this port has carried what was sent to it
+  PortStatistics statistics_;
+};
+
+// A learning switch with its wires, in virtual time: delays, serialises towards each port, loses at random, and shows every
+// frame to an observer at the moment at which it enters.
+class SwitchedNetwork {
+ public:
+  explicit SwitchedNetwork(uint64_t seed) : random_(seed) {}
+  Duration delay = 100us;
+  uint32_t loss_per_mille = 0;
+  uint64_t bits_per_second = 0;  // towards each port; 0: no limit
+  Duration queue_max = 20ms;     // what waits longer for a port is lost
+  std::function<void(const SwitchPort& from, std::span<const uint8_t> frame)> observer;
+
+  void set_now(Instant now) { now_ = now; }
+  Instant next_arrival() const { return in_flight_.empty() ? kNever : in_flight_.top().at; }
+  void deliver_due();
+  // Which port the switch holds an address to be behind; null: it floods.
+  const SwitchPort* learned(const MacAddress& mac) const;
+  void inject(SwitchPort& to, std::vector<uint8_t> frame) { arrive(to, std::move(frame)); }
+  uint64_t frames() const { return order_; }
+
+ private:
+  friend class SwitchPort;
+  struct InFlight {
+    Instant at;
+    uint64_t order;
+    SwitchPort* to;
+    std::vector<uint8_t> bytes;
+    bool operator>(const InFlight& other) const { return std::tie(at, order) > std::tie(other.at, other.order); }
+  };
+  void send(SwitchPort& from, std::span<const uint8_t> frame);
+  void enqueue(SwitchPort& to, std::span<const uint8_t> frame);
+  void arrive(SwitchPort& to, std::vector<uint8_t> frame);
+  void unplug(SwitchPort& port);
+
+  Random random_;
+  Instant now_{};
+  uint64_t order_ = 0;
+  std::vector<SwitchPort*> ports_;
+  std::map<MacAddress, SwitchPort*> table_;
+  std::priority_queue<InFlight, std::vector<InFlight>, std::greater<>> in_flight_;
+};
+
+}  // namespace understudy

@@ -198,8 +198,16 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
   if (c.state == State::syn_sent || c.timestamps)
     segment.options.timestamps = {groups_[c.group].clock.millis(now) + c.ts_offset,
                                   (flags & wire::kAck) ? c.ts_recent : 0};
-  if (!is_syn && c.sack && soft != nullptr && soft->reassembly_first != kNone && c.rcv.committed == c.rcv.nxt)
+  if (!is_syn && c.sack && soft != nullptr && soft->reassembly_first != kNone && c.rcv.committed == c.rcv.nxt) {
     fill_sack_blocks(c, *soft, segment.options);
+    // RFC 9293 section 3.7.1: options count against the payload. A full segment says no blocks; the acknowledgements
+    // that out-of-order data is owed say them.
+    if (frame->pkt_len > 0) {
+      const uint32_t room = c.mss - (c.timestamps ? 12U : 0U) - frame->pkt_len;
+      segment.options.sack_count =
+          static_cast<uint8_t>(std::min(uint32_t{segment.options.sack_count}, room < 4 ? 0 : (room - 4) / 8));
+    }
+  }
   if (flags & wire::kAck) {
     c.rcv.acked = c.rcv.committed;
     c.rcv.edge_sent = later_of(c.rcv.edge_sent, c.rcv.committed + (static_cast<int64_t>(segment.window)

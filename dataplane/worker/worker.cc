@@ -62,8 +62,11 @@ void Worker::notice_absence(Instant now) {
     for (auto& stream : incoming_)
       if (stream.replica != nullptr) stream.replica->mark_stale();
   if (absence > settings_.dead_after - settings_.interval)
-    for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group)
-      if (!engine_.group(group).always_local) engine_.give_up(group);  // control decides whether we may speak again
+    for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group) {
+      if (engine_.group(group).always_local) continue;
+      engine_.give_up(group);  // control decides whether we may speak again
+      resolver_.release(engine_.group(group).id);
+    }
   if (absence <= 2 * settings_.interval) return;
   Report r;
   r.kind = Report::Kind::stalled;

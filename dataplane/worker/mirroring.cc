@@ -40,7 +40,9 @@ mirror::ChannelAddress Worker::channel_address(uint8_t peer_worker) const {
 // A standby is there and we own something: a new generation of streams, one to each of its workers.
 void Worker::open_streams(Instant now) {
   if (peer_.workers == 0 || now < open_streams_at_ || !owns_a_group()) return;
-  if (!logs_.empty() || peer_heard() + settings_.dead_after < now) return;
+  // While only other links work a stream would do nothing but hold acknowledgements back until it is dropped again.
+  const Instant link_heard{Duration(settings_.signs->peer_link_beat_ns.load(std::memory_order_relaxed))};
+  if (!logs_.empty() || link_heard + settings_.dead_after < now) return;
   mirror::ChannelSender::Settings channel;
   channel.window = settings_.mirror_window;
   constexpr uint32_t kHeaders = sizeof(mirror::ClusterFrameHeader) + sizeof(mirror::MirrorDataHeader);
@@ -112,7 +114,7 @@ void Worker::mirror_round(Instant now) {
     c.log_pending = false;
     mirror::OwnerLog* log = log_for(c.shard);
     if (log != nullptr && engine_.group(c.group).voice) {
-      log->write(leg, now);
+      if (!log->write(leg, now)) engine_.want_log(leg);
     } else {
       engine_.commit_all(c);
       engine_.want_output(leg);

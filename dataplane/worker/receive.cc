@@ -91,8 +91,11 @@ void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, In
     default:
       break;
   }
-  if (is_peer && view.kind == mirror::ClusterFrameKind::heartbeat)
+  if (is_peer && view.kind == mirror::ClusterFrameKind::heartbeat) {
     settings_.signs->peer_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+    if (port == peer_port_)
+      settings_.signs->peer_link_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  }
   Report r;
   r.kind = Report::Kind::cluster_frame;
   r.port = port;

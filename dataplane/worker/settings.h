@@ -61,6 +61,7 @@ struct RouteSetup {
 // What the workers of one node tell each other without a message.
 struct SharedSigns {
   std::atomic<int64_t> peer_beat_ns{INT64_MIN};  // when the peer was last heard on any link; written by worker 0
+  std::atomic<int64_t> peer_link_beat_ns{INT64_MIN};  // the same on the link that carries the mirror
 };
 
 struct WorkerSettings {

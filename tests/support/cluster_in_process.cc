@@ -15,7 +15,7 @@ namespace {
 constexpr uint32_t kVirtual = 0x0a0a000a;  // 10.10.0.10
 constexpr uint32_t kSource = 0x0a140064;   // 10.20.0.100
 constexpr MacAddress kGroupMac({0x02, 0x55, 0x53, 0x00, 0x00, 0x01});
-constexpr unsigned kNodeBuffers = 8191;
+constexpr unsigned kNodeBuffers = 4095;
 constexpr Duration kControlRound = 2ms;
 constexpr uint16_t kFirstClientPort = 20000;
 
@@ -80,16 +80,19 @@ uint32_t address_at(std::span<const uint8_t> frame, size_t at) {
 ClusterInProcess::Pool ClusterInProcess::make_pool(unsigned buffers) {
   static int unique = 0;
   test_mbuf_pool();  // starts the EAL
-  Pool pool(rte_pktmbuf_pool_create(fmt::format("sim{}", unique++).c_str(), buffers, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-                                    SOCKET_ID_ANY));
+  Pool pool(rte_pktmbuf_pool_create(fmt::format("sim{}", unique++).c_str(), buffers, 0, 0,
+                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY));
   invariant(pool != nullptr, "tests: no memory for a node's buffers");
   return pool;
 }
 
 ClusterInProcess::ClusterInProcess(const Settings& settings)
-    : settings_(settings), random_(settings.seed), config_(parse_or_end(configuration(settings))), shards_(config_.cluster.shards) {
+    : settings_(settings),
+      random_(settings.seed),
+      config_(parse_or_end(configuration(settings))),
+      shards_(config_.cluster.shards) {
   static int unique = 0;
-  host_pool_ = make_pool(16383);
+  host_pool_ = make_pool(8191);
   for (size_t n = 0; n < networks; ++n) {
     networks_[n] = std::make_unique<SwitchedNetwork>(random_.next());
     networks_[n]->bits_per_second = n == peer ? settings.peer_bits_per_second : settings.bits_per_second;
@@ -98,9 +101,9 @@ ClusterInProcess::ClusterInProcess(const Settings& settings)
     };
   }
   const auto add = [&](Network on, const char* name, uint32_t address, uint8_t mac) {
-    hosts_.push_back(std::make_unique<StreamHost>(*networks_[on], fmt::format("{}{}", name, unique++), IpAddress::v4(address),
-                                                  MacAddress({2, 0, 0, 0, 1, mac}), host_pool_.get(), shards_,
-                                                  random_.next(), now_));
+    hosts_.push_back(std::make_unique<StreamHost>(*networks_[on], fmt::format("{}{}", name, unique++),
+                                                  IpAddress::v4(address), MacAddress({2, 0, 0, 0, 1, mac}),
+                                                  host_pool_.get(), shards_, random_.next(), now_));
   };
   add(front, "client", 0x0a0a0064, 1);
   add(back, "b", 0x0a14000b, 2);
@@ -156,9 +159,10 @@ void ClusterInProcess::make_workers(Node& node, size_t slot) {
   for (unsigned w = 0; w < count; ++w) {
     settings.index = static_cast<uint16_t>(w);
     for (size_t p = 0; p < networks && count > 1; ++p)
-      settings.ports[p].port = w == 0 ? static_cast<Port*>(node.distributors[p].get()) : node.handovers[p][w - 1].get();
-    node.workers.push_back(
-        std::make_unique<worker::Worker>(fmt::format("s{}w{}", id, w), settings, node.pool.get(), random_.next(), now_));
+      settings.ports[p].port =
+          w == 0 ? static_cast<Port*>(node.distributors[p].get()) : node.handovers[p][w - 1].get();
+    node.workers.push_back(std::make_unique<worker::Worker>(fmt::format("s{}w{}", id, w), settings,
+                                                            node.pool.get(), random_.next(), now_));
     workers.push_back(node.workers.back().get());
   }
   node.deadlines.assign(count, now_);
@@ -168,14 +172,20 @@ void ClusterInProcess::make_workers(Node& node, size_t slot) {
   node.control = std::make_unique<appliance::NodeControl>(
       control, workers, Random(random_.next()), [this, slot](const appliance::NodeEvent& e) {
         slots_[slot].log.push_back(fmt::format("{:9.3f} ms n{} {}: {}",
-                                               static_cast<double>((e.when - Instant(10s)).count()) / 1e6, slot + 1,
-                                               e.subject, e.sentence));
+                                               static_cast<double>((e.when - Instant(10s)).count()) / 1e6,
+                                               slot + 1, e.subject, e.sentence));
       });
 }
 
-void ClusterInProcess::kill(size_t slot) { slots_[slot].node.reset(); }
-void ClusterInProcess::pause(size_t slot) { slots_[slot].node->paused = true; }
-void ClusterInProcess::resume(size_t slot) { slots_[slot].node->paused = false; }
+void ClusterInProcess::kill(size_t slot) {
+  slots_[slot].node.reset();
+}
+void ClusterInProcess::pause(size_t slot) {
+  slots_[slot].node->paused = true;
+}
+void ClusterInProcess::resume(size_t slot) {
+  slots_[slot].node->paused = false;
+}
 
 void ClusterInProcess::retire(size_t slot) {
   slots_[slot].node->retiring = true;
@@ -187,17 +197,26 @@ void ClusterInProcess::cut(size_t slot, Network network, bool is_cut) {
   p.cut_in = p.cut_out = is_cut;
 }
 
-SwitchPort& ClusterInProcess::port(size_t slot, Network which) { return *slots_[slot].node->ports[which]; }
-worker::Worker& ClusterInProcess::worker(size_t slot, size_t index) { return *slots_[slot].node->workers[index]; }
-appliance::NodeControl& ClusterInProcess::control(size_t slot) { return *slots_[slot].node->control; }
-rte_mempool* ClusterInProcess::pool(size_t slot) { return slots_[slot].node->pool.get(); }
+SwitchPort& ClusterInProcess::port(size_t slot, Network which) {
+  return *slots_[slot].node->ports[which];
+}
+worker::Worker& ClusterInProcess::worker(size_t slot, size_t index) {
+  return *slots_[slot].node->workers[index];
+}
+appliance::NodeControl& ClusterInProcess::control(size_t slot) {
+  return *slots_[slot].node->control;
+}
+rte_mempool* ClusterInProcess::pool(size_t slot) {
+  return slots_[slot].node->pool.get();
+}
 
 bool ClusterInProcess::is_ready(const Node& node, size_t w) const {
   if (node.busy[w] != 0 || node.deadlines[w] <= now_ || node.workers[w]->has_mail()) return true;
   if (w == 0)
     return std::ranges::any_of(node.ports, [](const auto& port) { return port->has_received(); }) ||
            std::ranges::any_of(node.distributors, [](const auto& port) { return port->has_to_send(); });
-  return std::ranges::any_of(node.handovers, [&](const auto& by_worker) { return by_worker[w - 1]->has_received(); });
+  return std::ranges::any_of(node.handovers,
+                             [&](const auto& by_worker) { return by_worker[w - 1]->has_received(); });
 }
 
 void ClusterInProcess::run_workers(Node& node) {
@@ -286,8 +305,8 @@ bool ClusterInProcess::boot() {
 
 StreamEnd& ClusterInProcess::transfer(uint32_t up, uint32_t down) {
   const auto number = static_cast<uint32_t>(transfers_.size() + 1);
-  StreamEnd& end = client().open(IpAddress::v4(kVirtual), PortNumber(80), static_cast<uint16_t>(kFirstClientPort + number),
-                                 number, up, down, now_);
+  StreamEnd& end = client().open(IpAddress::v4(kVirtual), PortNumber(80),
+                                 static_cast<uint16_t>(kFirstClientPort + number), number, up, down, now_);
   transfers_.push_back(&end);
   return end;
 }
@@ -317,7 +336,8 @@ std::optional<size_t> ClusterInProcess::owner() const {
   std::optional<size_t> found;
   for (size_t slot = 0; slot < slots_.size(); ++slot) {
     const Node* node = slots_[slot].node.get();
-    if (node == nullptr || node->paused || !cluster::is_owner(node->control->controller().machine(GroupId(1))->state()))
+    if (node == nullptr || node->paused ||
+        !cluster::is_owner(node->control->controller().machine(GroupId(1))->state()))
       continue;
     if (found) return std::nullopt;
     found = slot;
@@ -328,7 +348,9 @@ std::optional<size_t> ClusterInProcess::owner() const {
 bool ClusterInProcess::is_protected() const {
   const auto owner_slot = owner();
   if (!owner_slot) return false;
-  const auto state = [&](size_t slot) { return slots_[slot].node->control->controller().machine(GroupId(1))->state(); };
+  const auto state = [&](size_t slot) {
+    return slots_[slot].node->control->controller().machine(GroupId(1))->state();
+  };
   if (state(*owner_slot) != cluster::GroupState::owner_protected) return false;
   for (size_t slot = 0; slot < slots_.size(); ++slot)
     if (slot != *owner_slot && runs(slot) && state(slot) == cluster::GroupState::standby_synced) return true;
@@ -337,13 +359,20 @@ bool ClusterInProcess::is_protected() const {
 
 uint64_t ClusterInProcess::unprotected_legs() const {
   const auto slot = owner();
-  return slot ? slots_[*slot].node->control->unprotected(0) : 0;
+  uint64_t count = 0;
+  for (size_t w = 0; slot && w < slots_[*slot].node->workers.size(); ++w) {
+    const tcp::ConnectionTable& legs = slots_[*slot].node->workers[w]->engine().legs();
+    for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
+      count += legs.is_live(leg) && legs[leg].group == 0 && legs[leg].partner != tcp::kNone && !legs[leg].mirrored;
+  }
+  return count;
 }
 
 size_t ClusterInProcess::slot_of_group_mac(Network which) const {
   const SwitchPort* behind = networks_[which]->learned(kGroupMac);
   for (size_t slot = 0; slot < slots_.size(); ++slot)
-    if (behind != nullptr && slots_[slot].node != nullptr && slots_[slot].node->ports[which].get() == behind) return slot;
+    if (behind != nullptr && slots_[slot].node != nullptr && slots_[slot].node->ports[which].get() == behind)
+      return slot;
   return SIZE_MAX;
 }
 
@@ -370,20 +399,24 @@ std::vector<std::string> ClusterInProcess::faults() {
   std::vector<std::string> found;
   for (const auto& host : hosts_) {
     if (host->resets_met() > 0)
-      found.push_back(fmt::format("{} resets met live connections, the last one {}", host->resets_met(), host->last_reset()));
+      found.push_back(fmt::format("{} resets met live connections, the last one {}", host->resets_met(),
+                                  host->last_reset()));
     for (const auto& end : host->ends())
-      if (end->wrong > 0) found.push_back(fmt::format("{}: {} wrong bytes", end->key.to_string(), end->wrong));
+      if (end->wrong > 0)
+        found.push_back(fmt::format("{}: {} wrong bytes", end->key.to_string(), end->wrong));
   }
   for (const StreamEnd* end : transfers_) {
     int count = 0;
     partner_of(*end, count);
-    if (count > 1) found.push_back(fmt::format("transfer {} reached backends {} times", end->say_stream, count));
+    if (count > 1)
+      found.push_back(fmt::format("transfer {} reached backends {} times", end->say_stream, count));
   }
   return found;
 }
 
 std::string ClusterInProcess::describe() {
-  std::string text = fmt::format("\nseed {} at {:.3f} ms\n", settings_.seed, static_cast<double>((now_ - Instant(10s)).count()) / 1e6);
+  std::string text = fmt::format("\nseed {} at {:.3f} ms\n", settings_.seed,
+                                 static_cast<double>((now_ - Instant(10s)).count()) / 1e6);
   for (const Slot& slot : slots_) {
     const size_t skip = slot.log.size() > 40 ? slot.log.size() - 40 : 0;
     for (size_t i = skip; i < slot.log.size(); ++i) text += slot.log[i] + "\n";
@@ -400,8 +433,9 @@ std::string ClusterInProcess::describe() {
     }
   }
   const auto say = [&](const char* who, const StreamEnd& end) {
-    text += fmt::format("  {} {} stream {} said {}/{} heard {}/{}{}{}\n", who, end.key.to_string(), end.say_stream & 0xffffffff,
-                        end.said, end.to_say, end.heard, end.to_hear, end.peer_finished ? " peer finished" : "",
+    text += fmt::format("  {} {} stream {} said {}/{} heard {}/{}{}{}\n", who, end.key.to_string(),
+                        end.say_stream & 0xffffffff, end.said, end.to_say, end.heard, end.to_hear,
+                        end.peer_finished ? " peer finished" : "",
                         end.closed ? fmt::format(" closed: {}", tcp::name_of(end.reason)) : "");
   };
   for (const StreamEnd* end : transfers_) {

@@ -16,8 +16,9 @@
 
 namespace understudy {
 
-// Whole nodes (control, workers, hand-over between workers) from a configuration text, a client and two backends, joined
-// by three switches, in one thread in virtual time from one seed. What nodes say for the group is watched on the wire.
+// Whole nodes (control, workers, hand-over between workers) from a configuration text, a client and two
+// backends, joined by three switches, in one thread in virtual time from one seed. What nodes say for the
+// group is watched on the wire.
 class ClusterInProcess {
  public:
   enum Network : size_t { front, back, peer, networks };
@@ -52,7 +53,9 @@ class ClusterInProcess {
   void retire(size_t slot);  // SIGTERM: the process ends by itself
   void cut(size_t slot, Network network, bool is_cut);
   bool runs(size_t slot) const { return slots_[slot].node != nullptr; }
-  const std::string& last_words(size_t slot) const { return slots_[slot].last_words; }  // of a node that stopped itself
+  const std::string& last_words(size_t slot) const {
+    return slots_[slot].last_words;
+  }  // of a node that stopped itself
 
   SwitchedNetwork& network(Network which) { return *networks_[which]; }
   SwitchPort& port(size_t slot, Network which);
@@ -74,8 +77,9 @@ class ClusterInProcess {
   bool all_done();
   std::optional<size_t> owner() const;  // the slot that runs and owns; nothing unless exactly one does
   bool is_protected() const;            // an owner with a synced standby, as both see it
-  uint64_t unprotected_legs() const;    // as the owner counts
-  size_t slot_of_group_mac(Network which) const;  // where the switch sends the group's frames; SIZE_MAX: nowhere
+  uint64_t unprotected_legs() const;  // of whole sessions, at the owner; what is left of a closed one does not count
+  size_t slot_of_group_mac(
+      Network which) const;  // where the switch sends the group's frames; SIZE_MAX: nowhere
   const Voice& voice(size_t slot) const { return slots_[slot].voice; }
   void forget_voice(size_t slot) { slots_[slot].voice = Voice(); }
   // Wrong bytes, bytes said twice, resets that met live connections: sentences.

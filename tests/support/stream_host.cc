@@ -39,8 +39,9 @@ tcp::EngineSettings host_settings(const std::string& name) {
 
 }  // namespace
 
-StreamHost::StreamHost(SwitchedNetwork& network, const std::string& name, const IpAddress& address, MacAddress mac,
-                       rte_mempool* pool, const tcp::ShardMap& shards, uint64_t seed, Instant start)
+StreamHost::StreamHost(SwitchedNetwork& network, const std::string& name, const IpAddress& address,
+                       MacAddress mac, rte_mempool* pool, const tcp::ShardMap& shards, uint64_t seed,
+                       Instant start)
     : address_(address),
       pool_(pool),
       port_(network, mac, pool),
@@ -48,16 +49,23 @@ StreamHost::StreamHost(SwitchedNetwork& network, const std::string& name, const 
       engine_(host_settings(name), Secret{{1, 2, 3}}, shards, pool, *this, random_, start) {
   engine_.add_group(GroupId(1), true);
   engine_.add_address(0, address);
-  engine_.add_service({.id = ServiceId(1), .addresses = {}, .first_port = PortNumber(), .last_port = PortNumber(), .application = this});
+  engine_.add_service({.id = ServiceId(1),
+                       .addresses = {},
+                       .first_port = PortNumber(),
+                       .last_port = PortNumber(),
+                       .application = this});
 }
 
 void StreamHost::listen(PortNumber first, PortNumber last) {
-  engine_.add_service(
-      {.id = ServiceId(2), .addresses = {address_}, .first_port = first, .last_port = last, .application = this});
+  engine_.add_service({.id = ServiceId(2),
+                       .addresses = {address_},
+                       .first_port = first,
+                       .last_port = last,
+                       .application = this});
 }
 
-StreamEnd& StreamHost::open(const IpAddress& to, PortNumber to_port, uint16_t from_port, uint32_t number, uint32_t up,
-                            uint32_t down, Instant now) {
+StreamEnd& StreamHost::open(const IpAddress& to, PortNumber to_port, uint16_t from_port, uint32_t number,
+                            uint32_t up, uint32_t down, Instant now) {
   now_ = now;
   const FlowKey key{address_, to, PortNumber(from_port), to_port};
   const uint32_t leg = engine_.connect(0, key, engine_.find_service(ServiceId(1)), now);
@@ -141,7 +149,8 @@ void StreamHost::write(StreamEnd& end) {
   std::array<uint8_t, 4096> bytes;
   while (end.said < end.to_say && out.held() < kQueueMax) {
     const auto length = static_cast<size_t>(std::min<uint64_t>(bytes.size(), end.to_say - end.said));
-    for (size_t i = 0; i < length; ++i) bytes[i] = said_byte(end, c.active_open, end.say_stream, end.said + i);
+    for (size_t i = 0; i < length; ++i)
+      bytes[i] = said_byte(end, c.active_open, end.say_stream, end.said + i);
     if (!engine_.write(end.leg.index, {bytes.data(), length})) return;
     end.said += length;
   }

@@ -10,8 +10,8 @@
 
 namespace understudy {
 
-// One end of a conversation over one connection: says `to_say` bytes of a stream and checks what it hears. Byte k of a
-// stream is a function of (stream, k) alone.
+// One end of a conversation over one connection: says `to_say` bytes of a stream and checks what it hears.
+// Byte k of a stream is a function of (stream, k) alone.
 struct StreamEnd {
   uint64_t say_stream = 0;
   uint64_t hear_stream = 0;
@@ -30,16 +30,17 @@ struct StreamEnd {
   bool is_complete() const { return said == to_say && heard == to_hear && peer_finished && wrong == 0; }
 };
 
-// A machine on one network: ARP as Linux does it, and TCP. Its application speaks a small protocol: the client's first 12
-// bytes are the number of the stream, how many bytes it will say and how many it wants to hear.
+// A machine on one network: ARP as Linux does it, and TCP. Its application speaks a small protocol: the
+// client's first 12 bytes are the number of the stream, how many bytes it will say and how many it wants to
+// hear.
 class StreamHost final : private tcp::SegmentSink, private tcp::Application {
  public:
   StreamHost(SwitchedNetwork& network, const std::string& name, const IpAddress& address, MacAddress mac,
              rte_mempool* pool, const tcp::ShardMap& shards, uint64_t seed, Instant start);
 
   // Opens a connection from `port`, to say `up` and to hear `down` bytes. The reference stays good.
-  StreamEnd& open(const IpAddress& to, PortNumber to_port, uint16_t from_port, uint32_t number, uint32_t up, uint32_t down,
-                  Instant now);
+  StreamEnd& open(const IpAddress& to, PortNumber to_port, uint16_t from_port, uint32_t number, uint32_t up,
+                  uint32_t down, Instant now);
   void listen(PortNumber first, PortNumber last);
   void round(Instant now);
   Instant next_deadline() const;

@@ -13,7 +13,9 @@ SwitchPort::SwitchPort(SwitchedNetwork& network, MacAddress mac, rte_mempool* po
   network_.ports_.push_back(this);
 }
 
-SwitchPort::~SwitchPort() { network_.unplug(*this); }
+SwitchPort::~SwitchPort() {
+  network_.unplug(*this);
+}
 
 uint16_t SwitchPort::receive(std::span<rte_mbuf*> frames) {
   uint16_t count = 0;

@@ -19,7 +19,8 @@ namespace understudy {
 
 class SwitchedNetwork;
 
-// What a node or a host is plugged in with: a port whose receive ring holds 512 frames, the oldest kept, as a socket's.
+// What a node or a host is plugged in with: a port whose receive ring holds 512 frames, the oldest kept, as a
+// socket's.
 class SwitchPort final : public Port {
  public:
   // Received frames are copied into `pool`: no buffer is shared between two nodes.
@@ -50,8 +51,8 @@ class SwitchPort final : public Port {
   PortStatistics statistics_;
 };
 
-// A learning switch with its wires, in virtual time: delays, serialises towards each port, loses at random, and shows every
-// frame to an observer at the moment at which it enters.
+// A learning switch with its wires, in virtual time: delays, serialises towards each port, loses at random,
+// and shows every frame to an observer at the moment at which it enters.
 class SwitchedNetwork {
  public:
   explicit SwitchedNetwork(uint64_t seed) : random_(seed) {}
@@ -76,7 +77,9 @@ class SwitchedNetwork {
     uint64_t order;
     SwitchPort* to;
     std::vector<uint8_t> bytes;
-    bool operator>(const InFlight& other) const { return std::tie(at, order) > std::tie(other.at, other.order); }
+    bool operator>(const InFlight& other) const {
+      return std::tie(at, order) > std::tie(other.at, other.order);
+    }
   };
   void send(SwitchPort& from, std::span<const uint8_t> frame);
   void enqueue(SwitchPort& to, std::span<const uint8_t> frame);

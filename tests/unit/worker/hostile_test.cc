@@ -1,0 +1,105 @@
+// A worker under conditions that nobody wishes for: any bytes, no buffers, a slow standby.
+#include <gtest/gtest.h>
+
+#include "tests/support/cluster_in_process.h"
+
+namespace understudy {
+namespace {
+
+using Network = ClusterInProcess::Network;
+
+uint64_t all_drops(const worker::Worker& worker) {
+  uint64_t count = 0;
+  for (size_t reason = 0; reason < kDropReasons; ++reason) count += worker.drops_of(static_cast<DropReason>(reason));
+  return count;
+}
+
+void expect_no_faults(ClusterInProcess& c) {
+  for (const std::string& fault : c.faults()) ADD_FAILURE() << fault << c.describe();
+}
+
+std::vector<uint8_t> spoil(std::vector<uint8_t> frame, Random& random) {
+  for (uint32_t i = 0, count = 1 + random.below(4); i < count; ++i)
+    frame[random.below(static_cast<uint32_t>(frame.size()))] ^= static_cast<uint8_t>(1U << random.below(8));
+  if (random.chance(1, 4)) frame.resize(14 + random.below(static_cast<uint32_t>(frame.size() - 13)));
+  return frame;
+}
+
+std::vector<uint8_t> random_frame(Random& random) {
+  std::vector<uint8_t> frame(14 + random.below(1500));
+  for (uint8_t& byte : frame) byte = static_cast<uint8_t>(random.next());
+  if (random.chance(3, 4)) std::fill_n(frame.begin(), 6, uint8_t{0xff});
+  constexpr uint16_t kTypes[] = {0x0800, 0x0806, 0x88b5, 0x86dd};
+  const uint16_t type = kTypes[random.below(4)];
+  frame[12] = static_cast<uint8_t>(type >> 8);
+  frame[13] = static_cast<uint8_t>(type);
+  return frame;
+}
+
+TEST(HostileWorker, AnyBytesAreCountedAndServiceGoesOn) {
+  for (const unsigned workers : {1U, 2U}) {
+    ClusterInProcess c({.seed = 70, .workers_of_n1 = workers});
+    ASSERT_TRUE(c.boot()) << c.describe();
+    c.run_for(300ms);
+    Random random(71);
+    std::array<std::vector<std::vector<uint8_t>>, ClusterInProcess::networks> heard;
+    for (size_t n = 0; n < heard.size(); ++n) {
+      auto watch = c.network(static_cast<Network>(n)).observer;
+      c.network(static_cast<Network>(n)).observer = [&heard, n, watch](const SwitchPort& from, std::span<const uint8_t> frame) {
+        watch(from, frame);
+        if (heard[n].size() < 400) heard[n].emplace_back(frame.begin(), frame.end());
+      };
+    }
+    c.transfer(50'000, 50'000);
+    ASSERT_TRUE(c.run_until([&] { return c.all_done(); }, 5s)) << c.describe();
+    for (int batch = 0; batch < 1000; ++batch) {
+      for (int i = 0; i < 100; ++i) {
+        const size_t n = random.below(3);
+        auto frame = random.chance(1, 2) ? random_frame(random)
+                                         : spoil(heard[n][random.below(static_cast<uint32_t>(heard[n].size()))], random);
+        c.network(static_cast<Network>(n)).inject(c.port(0, static_cast<Network>(n)), std::move(frame));
+      }
+      c.run_for(100us);
+    }
+    EXPECT_GT(all_drops(c.worker(0, 0)), 40'000U);
+    EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+    c.transfer(100'000, 100'000);
+    EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, 10s)) << c.describe();
+    EXPECT_TRUE(c.run_until([&] { return c.is_protected(); }, 5s)) << c.describe();
+    EXPECT_TRUE(c.run_until([&] { return rte_mempool_in_use_count(c.pool(0)) < 64; }, 10s))
+        << rte_mempool_in_use_count(c.pool(0)) << " buffers do not come back" << c.describe();
+  }
+}
+
+TEST(HostileWorker, WithoutBuffersForAWhile) {
+  ClusterInProcess c({.seed = 80});
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.transfer(300'000, 300'000);
+  c.run_for(20ms);
+  std::vector<rte_mbuf*> held;
+  while (rte_mbuf* mbuf = rte_pktmbuf_alloc(c.pool(0))) held.push_back(mbuf);
+  c.run_for(60ms);
+  for (rte_mbuf* mbuf : held) rte_pktmbuf_free(mbuf);
+  EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, 20s)) << c.describe();
+  expect_no_faults(c);
+  EXPECT_TRUE(c.run_until([&] { return c.is_protected(); }, 5s)) << c.describe();
+}
+
+TEST(HostileWorker, ASlowStandbySlowsItsOwnerDownAndNothingIsLost) {
+  for (uint64_t seed = 90; seed < 94; ++seed) {
+    ClusterInProcess c({.seed = seed, .bits_per_second = 200'000'000, .peer_bits_per_second = 8'000'000});
+    ASSERT_TRUE(c.boot()) << c.describe();
+    const Instant begun = c.now();
+    for (int i = 0; i < 12; ++i) c.transfer(150'000, 20'000);
+    c.run_for(400ms);
+    EXPECT_EQ(c.worker(0, 0).status().standby_drops.load(), 0U) << "slow is not lost" << c.describe();
+    EXPECT_FALSE(c.all_done()) << "the peer link did not limit anything";
+    c.kill(0);
+    EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, 30s)) << c.describe();
+    EXPECT_GT(c.now() - begun, 400ms);
+    expect_no_faults(c);
+  }
+}
+
+}  // namespace
+}  // namespace understudy

@@ -363,7 +363,8 @@ uint64_t ClusterInProcess::unprotected_legs() const {
   for (size_t w = 0; slot && w < slots_[*slot].node->workers.size(); ++w) {
     const tcp::ConnectionTable& legs = slots_[*slot].node->workers[w]->engine().legs();
     for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
-      count += legs.is_live(leg) && legs[leg].group == 0 && legs[leg].partner != tcp::kNone && !legs[leg].mirrored;
+      count +=
+          legs.is_live(leg) && legs[leg].group == 0 && legs[leg].partner != tcp::kNone && !legs[leg].mirrored;
   }
   return count;
 }

@@ -77,7 +77,8 @@ class ClusterInProcess {
   bool all_done();
   std::optional<size_t> owner() const;  // the slot that runs and owns; nothing unless exactly one does
   bool is_protected() const;            // an owner with a synced standby, as both see it
-  uint64_t unprotected_legs() const;  // of whole sessions, at the owner; what is left of a closed one does not count
+  uint64_t unprotected_legs()
+      const;  // of whole sessions, at the owner; what is left of a closed one does not count
   size_t slot_of_group_mac(
       Network which) const;  // where the switch sends the group's frames; SIZE_MAX: nowhere
   const Voice& voice(size_t slot) const { return slots_[slot].voice; }

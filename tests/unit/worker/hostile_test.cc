@@ -10,7 +10,8 @@ using Network = ClusterInProcess::Network;
 
 uint64_t all_drops(const worker::Worker& worker) {
   uint64_t count = 0;
-  for (size_t reason = 0; reason < kDropReasons; ++reason) count += worker.drops_of(static_cast<DropReason>(reason));
+  for (size_t reason = 0; reason < kDropReasons; ++reason)
+    count += worker.drops_of(static_cast<DropReason>(reason));
   return count;
 }
 
@@ -45,18 +46,24 @@ TEST(HostileWorker, AnyBytesAreCountedAndServiceGoesOn) {
     std::array<std::vector<std::vector<uint8_t>>, ClusterInProcess::networks> heard;
     for (size_t n = 0; n < heard.size(); ++n) {
       auto watch = c.network(static_cast<Network>(n)).observer;
-      c.network(static_cast<Network>(n)).observer = [&heard, n, watch](const SwitchPort& from, std::span<const uint8_t> frame) {
+      c.network(static_cast<Network>(n)).observer = [&heard, n, watch](const SwitchPort& from,
+                                                                       std::span<const uint8_t> frame) {
         watch(from, frame);
-        if (heard[n].size() < 400) heard[n].emplace_back(frame.begin(), frame.end());
+        // ARP believes what it is told, by anybody: lies that are well-formed are no matter of parsing.
+        const bool is_arp = frame[12] == 0x08 && frame[13] == 0x06;
+        if (heard[n].size() < 400 && !is_arp) heard[n].emplace_back(frame.begin(), frame.end());
       };
     }
     c.transfer(50'000, 50'000);
     ASSERT_TRUE(c.run_until([&] { return c.all_done(); }, 5s)) << c.describe();
+    c.run_for(500ms);
+    const unsigned before = rte_mempool_in_use_count(c.pool(0));
     for (int batch = 0; batch < 1000; ++batch) {
       for (int i = 0; i < 100; ++i) {
         const size_t n = random.below(3);
-        auto frame = random.chance(1, 2) ? random_frame(random)
-                                         : spoil(heard[n][random.below(static_cast<uint32_t>(heard[n].size()))], random);
+        auto frame = random.chance(1, 2)
+                         ? random_frame(random)
+                         : spoil(heard[n][random.below(static_cast<uint32_t>(heard[n].size()))], random);
         c.network(static_cast<Network>(n)).inject(c.port(0, static_cast<Network>(n)), std::move(frame));
       }
       c.run_for(100us);
@@ -66,7 +73,7 @@ TEST(HostileWorker, AnyBytesAreCountedAndServiceGoesOn) {
     c.transfer(100'000, 100'000);
     EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, 10s)) << c.describe();
     EXPECT_TRUE(c.run_until([&] { return c.is_protected(); }, 5s)) << c.describe();
-    EXPECT_TRUE(c.run_until([&] { return rte_mempool_in_use_count(c.pool(0)) < 64; }, 10s))
+    EXPECT_TRUE(c.run_until([&] { return rte_mempool_in_use_count(c.pool(0)) <= before + 16; }, 10s))
         << rte_mempool_in_use_count(c.pool(0)) << " buffers do not come back" << c.describe();
   }
 }

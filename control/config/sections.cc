@@ -26,7 +26,7 @@ void read_cluster(Reading& reading, const Value& value, ClusterConfig& cluster, 
   fields.duration("standby_timeout", cluster.standby_timeout, {5ms, 10s});
   fields.duration("in_sync_lease", cluster.in_sync_lease, {2ms, 10s});
   fields.duration("reset_hold", cluster.reset_hold, {0s, 10min});
-  fields.number("shards", cluster.shards, {1, 4096}, Need::optional);
+  fields.number("shards", cluster.shards, {1, 256}, Need::optional);
   fields.finish();
 }
 

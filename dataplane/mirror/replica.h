@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "dataplane/mirror/channel.h"
@@ -8,15 +9,15 @@
 
 namespace understudy::mirror {
 
-// The standby's end of one mirror stream: keeps the owner's legs in this worker's table, in the same hard-state struct,
-// with their voice off. One thread.
+// The standby's end of one mirror stream: keeps the owner's legs in this worker's table, in the same
+// hard-state struct, with their voice off. One thread.
 class Replica : public ChannelReceiver::Consumer {
  public:
   enum class State : uint8_t {
     none,     // no stream yet
     syncing,  // the snapshot has not ended
     synced,
-    stale,    // out of date: legs were discarded, and none may be resumed
+    stale,  // out of date: legs were discarded, and none may be resumed
   };
 
   explicit Replica(tcp::Engine& engine);
@@ -26,7 +27,8 @@ class Replica : public ChannelReceiver::Consumer {
 
   // Out of date, by our own judgement or the owner's word: forgets its legs.
   void mark_stale();
-  // The group is ours now: its legs leave this replica's hands. Sessions that had not arrived whole are dropped.
+  // The group is ours now: its legs leave this replica's hands. Sessions that had not arrived whole are
+  // dropped.
   void release(tcp::GroupIndex group);
 
   State state() const { return state_; }
@@ -51,6 +53,7 @@ class Replica : public ChannelReceiver::Consumer {
   std::vector<uint32_t> by_owner_leg_;  // our leg for the owner's, tcp::kNone if there is none
   std::vector<uint32_t> incomplete_;    // owner's legs that have not arrived whole
   uint32_t legs_held_ = 0;
+  std::array<uint32_t, 256> held_by_group_{};  // by the engine's group index
   uint64_t records_ = 0;
   DropCounters drops_;
 };

@@ -21,7 +21,8 @@ Engine::Engine(const EngineSettings& settings, const Secret& secret, const Shard
       soft_(settings.active_legs),
       sent_(settings.sent_segments),
       wheel_(settings.active_legs, start),
-      time_wait_(settings.legs) {
+      time_wait_(settings.legs),
+      upkeep_at_(start) {
   output_pending_.reserve(2 * settings.legs);
   output_round_.reserve(2 * settings.legs);
   log_pending_.reserve(2 * settings.legs);

@@ -102,7 +102,8 @@ class Engine {
   // Hands the leg its pipes; each call takes over the caller's reference. Source and sink are linked here.
   void set_receive_pipe(uint32_t leg, uint32_t pipe);
   void set_send_pipe(uint32_t leg, uint32_t pipe);
-  // Joins a client leg and a backend leg: what one receives, the other sends. Also what the standby does on BIND.
+  // Joins a client leg and a backend leg: what one receives, the other sends. Also what the standby does on
+  // BIND.
   void link(uint32_t client, uint32_t backend);
   // Opens a leg from key.local to key.remote. The caller sets its pipes and partner at once. kNone: table
   // full.
@@ -140,8 +141,9 @@ class Engine {
   bool sweep(Instant now, uint32_t legs);
   bool sweeping() const { return sweep_.active; }
 
-  // -- upkeep: idle timeouts, release of soft state; looks at `slots` slots per call (upkeep.cc)
-  void upkeep(Instant now, uint32_t slots);
+  // -- upkeep: idle timeouts, release of soft state; looks at no more than `slots_most` slots per call
+  // (upkeep.cc)
+  void upkeep(Instant now, uint32_t slots_most);
 
   ConnectionTable& legs() { return legs_; }
   const ConnectionTable& legs() const { return legs_; }
@@ -294,6 +296,7 @@ class Engine {
   size_t time_wait_count_ = 0;
   Sweep sweep_;
   uint32_t upkeep_next_ = 0;
+  Instant upkeep_at_;
   uint64_t payload_budget_ = UINT64_MAX;
   EngineCounters counters_;
   DropCounters drops_;

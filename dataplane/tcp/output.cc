@@ -20,7 +20,8 @@ void Engine::flush(Instant now) {
 void Engine::output(uint32_t leg, Instant now) {
   Connection& c = legs_[leg];
   if (!groups_[c.group].voice) return;
-  if (!c.resumed) return resume(c, leg, now);  // its partner has something for it; comes back here in the next round
+  if (!c.resumed)
+    return resume(c, leg, now);  // its partner has something for it; comes back here in the next round
   Soft* soft = soft_for(c, leg, now);
   if (soft == nullptr) return;
   if (!is_synchronised(c.state)) {
@@ -33,6 +34,9 @@ void Engine::output(uint32_t leg, Instant now) {
   if (soft->lost_segments > 0) retransmit_lost(c, *soft, now);
   if (c.tx != kNone && c.state != State::time_wait) send_new(c, leg, *soft, now);
   send_acknowledgements(c, *soft, now);
+  // TIME-WAIT lasts long and needs nothing but an answer now and then: its soft state serves others
+  // meanwhile.
+  if (c.state == State::time_wait && soft->is_quiet()) return release_soft(c);
   arm(c, *soft);
 }
 
@@ -98,9 +102,10 @@ void Engine::send_new(Connection& c, uint32_t leg, Soft& soft, Instant now) {
   if (we_have_closed(c.state)) return;
   if (soft.sent_first == kNone && soft.last_sent_at + soft.rtt.rto() < now) soft.congestion.on_idle_restart();
   const uint64_t end = tx.send_end();
-  // Our FIN answers the peer's and must acknowledge it: who acknowledges the one has seen the other acknowledged, and
-  // this leg may go.
-  const bool may_finish = tx.fin && end == tx.tail && (c.state != State::close_wait || c.rcv.committed == c.rcv.nxt);
+  // Our FIN answers the peer's and must acknowledge it: who acknowledges the one has seen the other
+  // acknowledged, and this leg may go.
+  const bool may_finish =
+      tx.fin && end == tx.tail && (c.state != State::close_wait || c.rcv.committed == c.rcv.nxt);
   const uint32_t payload_max = segment_payload_max(c);
   uint64_t offset = send_offset_of(c, c.snd.nxt, tx.head);
   const Seq window_end = c.snd.una + static_cast<int64_t>(c.snd.wnd);
@@ -198,10 +203,11 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
   if (c.state == State::syn_sent || c.timestamps)
     segment.options.timestamps = {groups_[c.group].clock.millis(now) + c.ts_offset,
                                   (flags & wire::kAck) ? c.ts_recent : 0};
-  if (!is_syn && c.sack && soft != nullptr && soft->reassembly_first != kNone && c.rcv.committed == c.rcv.nxt) {
+  if (!is_syn && c.sack && soft != nullptr && soft->reassembly_first != kNone &&
+      c.rcv.committed == c.rcv.nxt) {
     fill_sack_blocks(c, *soft, segment.options);
-    // RFC 9293 section 3.7.1: options count against the payload. A full segment says no blocks; the acknowledgements
-    // that out-of-order data is owed say them.
+    // RFC 9293 section 3.7.1: options count against the payload. A full segment says no blocks; the
+    // acknowledgements that out-of-order data is owed say them.
     if (frame->pkt_len > 0) {
       const uint32_t room = c.mss - (c.timestamps ? 12U : 0U) - frame->pkt_len;
       segment.options.sack_count =

@@ -48,7 +48,8 @@ struct Pipe {
   uint32_t sink = kNone;    // the leg that sends it; kNone: an application consumes it
   uint8_t references = 0;
   bool fin = false;
-  bool keeps_unlogged = false;     // bytes stay here until they are in the log, even when the sink is done with them
+  bool keeps_unlogged =
+      false;  // bytes stay here until they are in the log, even when the sink is done with them
   uint64_t held() const { return tail > head ? tail - head : 0; }
   uint64_t send_end() const { return tail < sendable ? tail : sendable; }
 };
@@ -97,7 +98,9 @@ class PipeStore {
   // The log holds everything below `offset`.
   void note_logged(Pipe& pipe, uint64_t offset);
   // The first byte of the stream that is still here, tail if there is none.
-  uint64_t begin_of(const Pipe& pipe) const { return pipe.first == kNone ? pipe.tail : chunks_[pipe.first].begin; }
+  uint64_t begin_of(const Pipe& pipe) const {
+    return pipe.first == kNone ? pipe.tail : chunks_[pipe.first].begin;
+  }
 
   // Copies `length` held bytes from `offset`. The cursor is left at the last byte, so that sequential readers
   // do not walk the list.

@@ -73,7 +73,7 @@ struct Soft {
   bool ack_soon = false;  // in-order data arrived: delayed-ACK rules apply
   bool ack_now = false;   // ... and they say now
   bool window_probe_due = false;
-  bool challenge_ack = false;                  // an ACK without new information is due
+  bool challenge_ack = false;            // an ACK without new information is due
   Instant challenged_at = Instant(-1h);  // RFC 5961: when an unacceptable segment was last answered
 
   // Deadlines; the wheel holds the earliest.
@@ -85,6 +85,12 @@ struct Soft {
   uint8_t persist_backoff = 0;
   uint8_t retransmissions = 0;  // of the oldest segment, in a row
   Instant last_sent_at{};       // for the restart after idle
+
+  // Nothing here that the connection would miss.
+  bool is_quiet() const {
+    return sent_first == kNone && reassembly_first == kNone && duplicate_acks_owed == 0 && !ack_soon &&
+           !ack_now && !fin_out_of_order && persist_at == kNever;
+  }
 };
 
 }  // namespace understudy::tcp

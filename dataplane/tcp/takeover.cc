@@ -73,7 +73,9 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
 // Legs with unacknowledged data first, then those that moved lately; idle ones sleep until a segment comes.
 bool Engine::sweep(Instant now, uint32_t legs) {
   constexpr uint32_t kLatelyMs = 5000;
-  while (sweep_.active && legs > 0) {
+  constexpr uint32_t kSlotsPerLeg =
+      16;  // looked at per leg that may be woken: a round of the worker stays short
+  for (uint32_t slots = legs * kSlotsPerLeg; sweep_.active && legs > 0 && slots > 0; --slots) {
     if (sweep_.next == legs_.capacity()) {
       sweep_.next = 0;
       if (++sweep_.pass == 2) sweep_.active = false;

@@ -1,4 +1,6 @@
 // Slow rounds over all slots: what needs no timer of its own.
+#include <algorithm>
+
 #include "dataplane/tcp/engine.h"
 
 namespace understudy::tcp {
@@ -7,16 +9,17 @@ namespace {
 // Soft state of a leg that has been quiet this long goes back to the slab; the leg starts anew with defaults,
 // as RFC 5681 section 4.1 asks after idleness anyway.
 constexpr uint32_t kQuietMs = 2000;
-
-bool is_quiet(const Soft& soft) {
-  return soft.sent_first == kNone && soft.reassembly_first == kNone && soft.duplicate_acks_owed == 0 &&
-         !soft.ack_soon && !soft.ack_now && !soft.fin_out_of_order && soft.persist_at == kNever;
-}
+// All slots are looked at about once in this time.
+constexpr Duration kRoundTime = 1s;
 
 }  // namespace
 
-void Engine::upkeep(Instant now, uint32_t slots) {
+void Engine::upkeep(Instant now, uint32_t slots_most) {
   const uint32_t now_ms = engine_ms(now);
+  const Duration slot_time = kRoundTime / legs_.capacity();
+  const auto due = static_cast<uint64_t>((now - upkeep_at_) / std::max(slot_time, Duration(1ns)));
+  uint32_t slots = static_cast<uint32_t>(std::min<uint64_t>(due, slots_most));
+  if (slots > 0) upkeep_at_ = now;
   for (; slots > 0; --slots) {
     upkeep_next_ = upkeep_next_ + 1 >= legs_.capacity() ? 0 : upkeep_next_ + 1;
     const uint32_t leg = upkeep_next_;
@@ -24,7 +27,7 @@ void Engine::upkeep(Instant now, uint32_t slots) {
     Connection& c = legs_[leg];
     if (!groups_[c.group].voice) continue;
     const uint32_t quiet_ms = now_ms - c.active_ms;
-    if (c.soft != kNone && quiet_ms > kQuietMs && !c.output_pending && is_quiet(soft_[c.soft]))
+    if (c.soft != kNone && quiet_ms > kQuietMs && !c.output_pending && soft_[c.soft].is_quiet())
       release_soft(c);
     const Service* service = find_service(c.service);
     // An application that found no buffer for its answer left its input where it was.

@@ -78,9 +78,8 @@ struct Connection {
   bool sack : 1 = false;
   bool active_open : 1 = false;
   bool fin_received : 1 = false;
-  bool adopted : 1 = false;  // came through a takeover: its peer may acknowledge what we have not got
-  bool heard_since_adoption : 1 = false;  // its peer has said something other than a reset
-  bool mirrored : 1 = false;              // its records go to a standby: acknowledgements wait for the commit
+  bool adopted : 1 = false;         // came through a takeover: its peer may acknowledge what we have not got
+  bool mirrored : 1 = false;        // its records go to a standby: acknowledgements wait for the commit
   bool resumed : 1 = true;          // false until the resume sweep or a segment has woken an adopted leg
   bool protect : 1 = true;          // the service wants it mirrored
   bool output_pending : 1 = false;  // stands in the engine's output list

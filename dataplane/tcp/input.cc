@@ -93,7 +93,6 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     if (!check_syn(c, leg, s, now)) return drop(arrival, DropReason::tcp_syn_in_window);
   }
   if (!s.has(wire::kAck)) return drop(arrival, DropReason::tcp_ack_missing);
-  c.heard_since_adoption = true;
   if (c.timestamps && s.options.timestamps && at_or_before(s.seq, last_ack_decided(c)) &&
       static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
     c.ts_recent = s.options.timestamps->value;
@@ -155,9 +154,11 @@ bool Engine::check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     return false;
   }
   ++counters_.resets_in;
-  // A peer that has sent its FIN, and is gone when an adopted leg first speaks to it, has closed in the
-  // ordinary way: it got our FIN from the former owner, whose record of that did not arrive.
-  const bool had_finished = c.state == State::close_wait && c.adopted && !c.heard_since_adoption;
+  // A peer that has sent its FIN, and is gone when an adopted leg speaks to it, has as a rule closed in the
+  // ordinary way: it got our FIN from the former owner, whose record of that did not arrive. Its partner is
+  // not to suffer for that; should it have been a real reset after a half-close, what the partner still sends
+  // is consumed.
+  const bool had_finished = c.state == State::close_wait && c.adopted;
   if (c.state == State::time_wait || c.state == State::closing || c.state == State::last_ack || had_finished)
     close(leg, CloseReason::finished, now);
   else

@@ -47,7 +47,8 @@ Result<std::unique_ptr<Node>> Node::create(config::Config config, const RunOptio
 Status Node::open(const std::string& node_name) {
   node_ = config_.find_node(node_name);
   if (node_ == nullptr)
-    return Error{fmt::format("{}: there is no node {}; --node takes a name from the list `nodes`", config_.file, node_name)};
+    return Error{fmt::format("{}: there is no node {}; --node takes a name from the list `nodes`",
+                             config_.file, node_name)};
   const uint64_t seed = random_u64();
   boot_ = BootId(random_u64());
   EalSettings eal;
@@ -61,7 +62,8 @@ Status Node::open(const std::string& node_name) {
       eal.pci_devices.push_back(port.device);
   eal.extra_arguments = options_.eal_arguments;
   auto started = Eal::start(eal);
-  if (!started) return started.error();
+  if (!started)
+    return Error{fmt::format("{}: node {}: {}", node_->mark.to_string(), node_->name, started.message())};
   eal_ = std::make_unique<Eal>(std::move(started).value());
   clock_ = std::make_unique<TscClock>(TscClock::calibrate());
   started_ = clock_->now();
@@ -70,7 +72,9 @@ Status Node::open(const std::string& node_name) {
   pool.memory_mb = node_->memory_mb * kPoolShareNumerator / kPoolShareDenominator;
   pool.lcores = node_->workers + 1;
   auto made = create_pool(pool);
-  if (!made) return made.error();
+  if (!made)
+    return Error{fmt::format("{}: node {}: {}; give it more `memory`", node_->mark.to_string(), node_->name,
+                             made.message())};
   pool_ = std::move(made).value();
   if (const Status opened = open_ports(); !opened) return opened;
   make_workers(seed);
@@ -84,8 +88,10 @@ Status Node::open_ports() {
     settings.pool = pool_.get();
     settings.mtu = config.mtu;
     auto port = EthdevPort::open(settings);
-    if (!port) return Error{fmt::format("{}: port {}: {}", config.mark.to_string(), config.name, port.message())};
-    log_info("port", "{}: {}, MAC {}, MTU {}", config.name, config.device, port.value()->mac().to_string(), port.value()->mtu());
+    if (!port)
+      return Error{fmt::format("{}: port {}: {}", config.mark.to_string(), config.name, port.message())};
+    log_info("port", "{}: {}, MAC {}, MTU {}", config.name, config.device, port.value()->mac().to_string(),
+             port.value()->mtu());
     ports_.push_back(std::move(port).value());
   }
   return {};
@@ -105,8 +111,8 @@ void Node::make_workers(uint64_t seed) {
     std::vector<std::function<void()>> wake;
     handovers_.emplace_back();
     for (unsigned w = 1; w < node_->workers; ++w) {
-      handovers_[p].push_back(
-          std::make_unique<worker::HandoverPort>(fmt::format("h{}w{}", p, w), *ports_[p], [io] { io->ring(); }));
+      handovers_[p].push_back(std::make_unique<worker::HandoverPort>(fmt::format("h{}w{}", p, w), *ports_[p],
+                                                                     [io] { io->ring(); }));
       others.push_back(handovers_[p].back().get());
       Wakeup* other = lcores_[w]->wakeup.get();
       wake.emplace_back([other] { other->ring(); });
@@ -125,17 +131,21 @@ void Node::make_workers(uint64_t seed) {
   for (unsigned w = 0; w < node_->workers; ++w) {
     settings.index = static_cast<uint16_t>(w);
     for (size_t p = 0; p < ports_.size() && node_->workers > 1; ++p)
-      settings.ports[p].port = w == 0 ? static_cast<Port*>(distributors_[p].get()) : handovers_[p][w - 1].get();
-    lcores_[w]->worker =
-        std::make_unique<worker::Worker>(fmt::format("w{}", w), settings, pool_.get(), seed + w, clock_->now());
+      settings.ports[p].port =
+          w == 0 ? static_cast<Port*>(distributors_[p].get()) : handovers_[p][w - 1].get();
+    lcores_[w]->worker = std::make_unique<worker::Worker>(fmt::format("w{}", w), settings, pool_.get(),
+                                                          seed + w, clock_->now());
     workers.push_back(lcores_[w]->worker.get());
   }
   const NodeControl::Settings control{
       .config = &config_, .node = node_, .boot = boot_, .macs = macs, .pool = pool_.get()};
-  control_ = std::make_unique<NodeControl>(control, workers, Random(seed ^ 0x5eed), [this](const NodeEvent& e) { log_event(e); });
+  control_ = std::make_unique<NodeControl>(control, workers, Random(seed ^ 0x5eed),
+                                           [this](const NodeEvent& e) { log_event(e); });
 }
 
-void Node::log_event(const NodeEvent& event) { log_line(event.level, event.subject, event.sentence); }
+void Node::log_event(const NodeEvent& event) {
+  log_line(event.level, event.subject, event.sentence);
+}
 
 // One lcore: rounds while there is something to do, then a wait for a frame, a ring or the next deadline.
 void Node::work(unsigned index) {
@@ -154,7 +164,8 @@ void Node::work(unsigned index) {
   const auto pending = [&] {
     if (worker.has_mail() || stop_workers_.load(std::memory_order_relaxed)) return true;
     if (index == 0) return std::ranges::any_of(distributors_, [](const auto& d) { return d->has_to_send(); });
-    return std::ranges::any_of(handovers_, [&](const auto& by_worker) { return by_worker[index - 1]->has_received(); });
+    return std::ranges::any_of(handovers_,
+                               [&](const auto& by_worker) { return by_worker[index - 1]->has_received(); });
   };
   constexpr int kIdleRounds = 4;
   int idle = 0;
@@ -181,7 +192,8 @@ void Node::work(unsigned index) {
 // Whatever the ports kept while this node was away must not leave now.
 void Node::reopen_ports() {
   for (size_t p = 0; p < ports_.size(); ++p)
-    if (const Status done = ports_[p]->reopen(); !done) log_error("port", "{}: {}", node_->ports[p].name, done.message());
+    if (const Status done = ports_[p]->reopen(); !done)
+      log_error("port", "{}: {}", node_->ports[p].name, done.message());
 }
 
 Status Node::launch() {

@@ -21,14 +21,15 @@
 
 namespace understudy::appliance {
 
-// A running node: environment, ports, workers on their lcores, the control loop on the calling thread, and what the
-// console shows of it all.
+// A running node: environment, ports, workers on their lcores, the control loop on the calling thread, and
+// what the console shows of it all.
 class Node final : public console::Source {
  public:
   static Result<std::unique_ptr<Node>> create(config::Config config, const RunOptions& options);
   ~Node() override;
 
-  // The control loop: until quit() or a reason to stop. 0, or 1 with the reason logged (2: the node id is taken).
+  // The control loop: until quit() or a reason to stop. 0, or 1 with the reason logged (2: the node id is
+  // taken).
   int run();
 
   // console::Source; any thread.

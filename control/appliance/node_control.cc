@@ -19,7 +19,8 @@ using worker::Report;
 
 }  // namespace
 
-NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random, LogLine log)
+NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random,
+                         LogLine log)
     : settings_(settings),
       workers_(std::move(workers)),
       log_(std::move(log)),
@@ -30,31 +31,41 @@ NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> 
       witnesses_(witnesses(*settings.config, *settings.node)),
       reports_told_(settings.config->groups.size()) {}
 
-void NodeControl::event(LogLevel level, const std::string& subject, const std::string& sentence, Instant now) {
+void NodeControl::event(LogLevel level, const std::string& subject, const std::string& sentence,
+                        Instant now) {
   events_.push_back({now, level, subject, sentence});
   if (events_.size() > kEventsKept) events_.pop_front();
   if (log_) log_(events_.back());
 }
 
 void NodeControl::tell(size_t worker, const Command& command) {
-  // The ring is far larger than what control says in a round; a worker that has stopped reading has stopped working.
-  if (!workers_[worker]->commands().send(command) && command.frame != nullptr) rte_pktmbuf_free(command.frame);
+  // The ring is far larger than what control says in a round; a worker that has stopped reading has stopped
+  // working.
+  if (!workers_[worker]->commands().send(command) && command.frame != nullptr)
+    rte_pktmbuf_free(command.frame);
 }
 
 void NodeControl::tell_all(const Command& command) {
   for (size_t worker = 0; worker < workers_.size(); ++worker) tell(worker, command);
 }
 
-void NodeControl::start(Instant now) { do_actions(controller_.start(now), now); }
+void NodeControl::start(Instant now) {
+  do_actions(controller_.start(now), now);
+}
 
-void NodeControl::retire(Instant now) { do_actions(controller_.retire(now), now); }
+void NodeControl::retire(Instant now) {
+  do_actions(controller_.retire(now), now);
+}
 
-Instant NodeControl::next_deadline() const { return std::min(controller_.next_deadline(), health_.next_deadline()); }
+Instant NodeControl::next_deadline() const {
+  return std::min(controller_.next_deadline(), health_.next_deadline());
+}
 
 void NodeControl::round(Instant now) {
   take_reports(now);
   for (uint16_t worker = 0; worker < workers_.size(); ++worker)
-    controller_.on_worker_progress(worker, workers_[worker]->status().progress.load(std::memory_order_relaxed), now);
+    controller_.on_worker_progress(worker,
+                                   workers_[worker]->status().progress.load(std::memory_order_relaxed), now);
   watch_mirror(now);
   do_actions(controller_.tick(now), now);
   watch_peers(now);
@@ -94,7 +105,9 @@ void NodeControl::take_reports(Instant now) {
           break;
         case Report::Kind::rival:
           event(LogLevel::warning, fmt::format("port {}", settings_.node->ports[report.port].name),
-                fmt::format("{} also claims {}: announced again", report.mac.to_string(), report.address.to_string()), now);
+                fmt::format("{} also claims {}: announced again", report.mac.to_string(),
+                            report.address.to_string()),
+                now);
           break;
       }
     }
@@ -110,10 +123,12 @@ void NodeControl::take_cluster_frame(const Report& report, Instant now) {
   const auto* view = std::get_if<mirror::ClusterFrameView>(&parsed);
   if (view == nullptr) return;  // the worker has counted it
   const MacAddress mac(ethernet.source);
-  const cluster::FrameOrigin origin{view->from, view->boot, cluster::LinkId(static_cast<uint8_t>(report.port)), mac};
+  const cluster::FrameOrigin origin{view->from, view->boot,
+                                    cluster::LinkId(static_cast<uint8_t>(report.port)), mac};
   switch (view->kind) {
     case mirror::ClusterFrameKind::heartbeat:
-      if (const auto beat = mirror::decode_heartbeat(view->payload)) take_heartbeat(*beat, report.port, mac, now);
+      if (const auto beat = mirror::decode_heartbeat(view->payload))
+        take_heartbeat(*beat, report.port, mac, now);
       break;
     case mirror::ClusterFrameKind::ownership:
       do_actions(controller_.on_ownership(view->payload, origin, now), now);
@@ -126,7 +141,8 @@ void NodeControl::take_cluster_frame(const Report& report, Instant now) {
   }
 }
 
-void NodeControl::take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, const MacAddress& mac, Instant now) {
+void NodeControl::take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, const MacAddress& mac,
+                                 Instant now) {
   do_actions(controller_.on_heartbeat(beat, cluster::LinkId(static_cast<uint8_t>(port)), mac, now), now);
   if (beat.node == settings_.node->id) return;
   for (const mirror::GroupBeat& group : beat.groups)
@@ -171,7 +187,8 @@ void NodeControl::watch_peers(Instant now) {
 
 uint64_t NodeControl::legs(size_t group) const {
   uint64_t count = 0;
-  for (const worker::Worker* worker : workers_) count += worker->status().groups[group].legs.load(std::memory_order_relaxed);
+  for (const worker::Worker* worker : workers_)
+    count += worker->status().groups[group].legs.load(std::memory_order_relaxed);
   return count;
 }
 
@@ -184,7 +201,8 @@ uint64_t NodeControl::unprotected(size_t group) const {
 
 bool NodeControl::owns(GroupId group) const {
   const cluster::FailoverMachine* machine = controller_.machine(group);
-  return machine != nullptr && (cluster::is_owner(machine->state()) || machine->state() == cluster::GroupState::claiming);
+  return machine != nullptr &&
+         (cluster::is_owner(machine->state()) || machine->state() == cluster::GroupState::claiming);
 }
 
 // The worst of all workers: a group is as ready as its least ready shard.
@@ -210,7 +228,10 @@ cluster::MirrorReport NodeControl::mirror_report(size_t group) const {
     none |= state == State::none;
     syncing |= state == State::syncing;
   }
-  report.readiness = stale ? Readiness::stale : none ? Readiness::none : syncing ? Readiness::syncing : Readiness::synced;
+  report.readiness = stale     ? Readiness::stale
+                     : none    ? Readiness::none
+                     : syncing ? Readiness::syncing
+                               : Readiness::synced;
   return report;
 }
 
@@ -230,7 +251,8 @@ void NodeControl::update_beats() {
   const auto beats = controller_.beat_groups();
   for (size_t i = 0; i < beats.size(); ++i) {
     const bool same = i < beats_told_.size() && beats_told_[i].role == beats[i].role &&
-                      beats_told_[i].epoch == beats[i].epoch && beats_told_[i].standby_synced == beats[i].standby_synced;
+                      beats_told_[i].epoch == beats[i].epoch &&
+                      beats_told_[i].standby_synced == beats[i].standby_synced;
     if (same) continue;
     Command command;
     command.kind = Command::Kind::beat;
@@ -245,7 +267,8 @@ void NodeControl::update_beats() {
 
 uint64_t NodeControl::clock_for(GroupId group, Instant now) const {
   const auto margin = static_cast<uint64_t>(to_us(kClockMargin));
-  // Nobody has ever owned it as far as we know: start from the machine's own clock, which has run on since the last time.
+  // Nobody has ever owned it as far as we know: start from the machine's own clock, which has run on since
+  // the last time.
   const auto own = static_cast<uint64_t>(to_us(now.time_since_epoch()));
   const auto heard = clocks_.find(group);
   if (heard == clocks_.end()) return own;

@@ -23,8 +23,9 @@ struct NodeEvent {
   std::string sentence;
 };
 
-// The control half of a node, between the cluster logic and the workers' mailboxes: pure, in virtual time, without
-// threads or sockets of its own. The control thread calls round(); a test drives a whole cluster with it.
+// The control half of a node, between the cluster logic and the workers' mailboxes: pure, in virtual time,
+// without threads or sockets of its own. The control thread calls round(); a test drives a whole cluster with
+// it.
 class NodeControl {
  public:
   struct Settings {

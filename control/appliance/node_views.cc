@@ -56,7 +56,8 @@ console::GroupView Node::group_view(size_t index, const cluster::GroupSnapshot& 
   view.owner = snapshot.owner;
   view.standby_state = standby_state(snapshot.mirror.readiness);
   for (const config::NodeConfig& node : config_.nodes)
-    if (node.name != snapshot.owner && view.standby_state != console::StandbyState::none && view.standby.empty())
+    if (node.name != snapshot.owner && view.standby_state != console::StandbyState::none &&
+        view.standby.empty())
       view.standby = node.name;
   const uint64_t legs = control_->legs(index);
   view.unprotected_legs = control_->unprotected(index);
@@ -78,8 +79,9 @@ console::ClusterView Node::cluster() {
   view.id = node_->id;
   view.boot = boot_;
   for (const auto& lcore : lcores_)
-    view.longest_stall = std::max(
-        view.longest_stall, Duration(lcore->worker->status().longest_stall_ns.load(std::memory_order_relaxed)));
+    view.longest_stall =
+        std::max(view.longest_stall,
+                 Duration(lcore->worker->status().longest_stall_ns.load(std::memory_order_relaxed)));
   for (const cluster::PeerSnapshot& peer : control_->controller().peers(now)) {
     console::PeerView p;
     p.id = peer.node;
@@ -105,7 +107,8 @@ console::ClusterView Node::cluster() {
   return view;
 }
 
-// The worker owns what the command points to until it says done; it does within a few rounds as long as it runs at all.
+// The worker owns what the command points to until it says done; it does within a few rounds as long as it
+// runs at all.
 void Node::ask(Lcore& lcore, const worker::Command& command, const std::atomic<bool>& done) {
   {
     const std::lock_guard lock(control_mutex_);  // the mailbox has one producer at a time
@@ -183,7 +186,8 @@ std::vector<console::EventView> Node::events() {
   const std::lock_guard lock(control_mutex_);
   const Instant now = clock_->now();
   std::vector<console::EventView> views;
-  for (const NodeEvent& event : control_->events()) views.push_back({now - event.when, event.subject, event.sentence});
+  for (const NodeEvent& event : control_->events())
+    views.push_back({now - event.when, event.subject, event.sentence});
   return views;
 }
 
@@ -211,7 +215,8 @@ std::vector<console::WorkerView> Node::workers() {
     for (const auto& group : status.groups) v.connections += group.legs.load(std::memory_order_relaxed);
     for (unsigned shard = 0; shard < config_.cluster.shards; ++shard)
       v.shards += worker::worker_of_shard(static_cast<uint8_t>(shard), node_->workers) == i;
-    v.busy_percent = static_cast<unsigned>(lcores_[i]->busy_ns.load(std::memory_order_relaxed) * 100 / static_cast<uint64_t>(uptime));
+    v.busy_percent = static_cast<unsigned>(lcores_[i]->busy_ns.load(std::memory_order_relaxed) * 100 /
+                                           static_cast<uint64_t>(uptime));
     v.longest_stall = Duration(status.longest_stall_ns.load(std::memory_order_relaxed));
     views.push_back(v);
   }
@@ -230,8 +235,8 @@ std::vector<console::BackendView> Node::backends() {
     v.address = backend.address;
     v.port = backend.port;
     v.up = snapshot.state == health::BackendState::up;
-    v.why = fmt::format("{}: {} of {} checks failed, the last {} agree", health::name_of(snapshot.state), snapshot.failures,
-                        snapshot.checks, snapshot.streak);
+    v.why = fmt::format("{}: {} of {} checks failed, the last {} agree", health::name_of(snapshot.state),
+                        snapshot.failures, snapshot.checks, snapshot.streak);
     v.weight = backend.weight;
     views.push_back(std::move(v));
   }

@@ -43,14 +43,15 @@ int run_appliance(const RunOptions& options) {
   for (const std::string& warning : config.warnings) log_warning("config", "{}", warning);
   const config::NodeConfig* node_config = config.find_node(options.node);
   if (node_config == nullptr) {
-    fmt::print(stderr, "{}: there is no node \"{}\"; --node takes a name from the list `nodes`\n", options.config, options.node);
+    fmt::print(stderr, "{}: there is no node \"{}\"; --node takes a name from the list `nodes`\n",
+               options.config, options.node);
     return 2;
   }
   const std::string socket = node_config->console_socket;
   auto node = Node::create(std::move(config), options);
-  if (!node) {
+  if (!node) {  // the machine has not got what the configuration names
     log_error("node", "{}", node.message());
-    return 1;
+    return 2;
   }
   console::CommandTable table;
   console::add_commands(table, *node.value());
@@ -63,7 +64,8 @@ int run_appliance(const RunOptions& options) {
   catch_signals();
   std::atomic<bool> ended{false};
   std::thread terminal;
-  if (options.interactive) terminal = std::thread([&] { console::run_interactive(table, [&] { return ended.load(); }); });
+  if (options.interactive)
+    terminal = std::thread([&] { console::run_interactive(table, [&] { return ended.load(); }); });
   const int code = node.value()->run();
   ended.store(true);
   if (terminal.joinable()) terminal.join();

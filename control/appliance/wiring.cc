@@ -8,7 +8,8 @@ namespace {
 uint16_t port_of(const std::vector<OpenPort>& ports, const IpAddress& address, bool front) {
   for (size_t i = 0; i < ports.size(); ++i) {
     const config::PortConfig& port = *ports[i].config;
-    if ((front ? port.front : port.back) && port.address && port.address->contains(address)) return static_cast<uint16_t>(i);
+    if ((front ? port.front : port.back) && port.address && port.address->contains(address))
+      return static_cast<uint16_t>(i);
   }
   return 0;  // the configuration check has seen to it that there is one
 }
@@ -19,7 +20,8 @@ worker::GroupSetup group_setup(const config::GroupConfig& group, const std::vect
   setup.mac = group.mac;
   setup.virtual_mac = group.arp == config::ArpPolicy::virtual_mac;
   setup.accept_unprotected = group.accept_unprotected;
-  for (const Prefix& ip : group.virtual_ips) setup.virtual_ips.push_back({ip.address, port_of(ports, ip.address, true)});
+  for (const Prefix& ip : group.virtual_ips)
+    setup.virtual_ips.push_back({ip.address, port_of(ports, ip.address, true)});
   for (const Prefix& ip : group.source_addresses)
     setup.source_addresses.push_back({ip.address, port_of(ports, ip.address, false)});
   return setup;
@@ -37,7 +39,8 @@ worker::ServiceSetup service_setup(const config::ServiceConfig& service, GroupId
   setup.idle_timeout = service.idle_timeout;
   return setup;
 }
-static_assert(static_cast<int>(config::ApplicationKind::tally) == static_cast<int>(worker::ApplicationKind::tally));
+static_assert(static_cast<int>(config::ApplicationKind::tally) ==
+              static_cast<int>(worker::ApplicationKind::tally));
 
 }  // namespace
 
@@ -45,8 +48,8 @@ uint32_t cluster_id(const config::ClusterConfig& cluster) {
   return static_cast<uint32_t>(siphash(cluster.secret, cluster.name.data(), cluster.name.size()));
 }
 
-worker::WorkerSettings worker_settings(const config::Config& config, const config::NodeConfig& node, BootId boot,
-                                       const std::vector<OpenPort>& ports, uint32_t buffers) {
+worker::WorkerSettings worker_settings(const config::Config& config, const config::NodeConfig& node,
+                                       BootId boot, const std::vector<OpenPort>& ports, uint32_t buffers) {
   worker::WorkerSettings settings;
   const config::ClusterConfig& cluster = config.cluster;
   settings.signs = std::make_shared<worker::SharedSigns>();
@@ -65,27 +68,32 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
   settings.engine.active_legs = std::min(settings.engine.legs, 32768U);
   settings.engine.sent_segments = std::max(4 * settings.engine.active_legs, 65536U);
   settings.engine.receive_buffer = config.tcp.receive_buffer;
-  // Streams may pin half of the buffers, each worker its part: there is always one for the acknowledgement that frees them.
+  // Streams may pin half of the buffers, each worker its part: there is always one for the acknowledgement
+  // that frees them.
   constexpr uint64_t kBufferCharge = 2304;
   settings.engine.chunks = buffers / (2 * node.workers);
   settings.engine.pinned_max = settings.engine.chunks * kBufferCharge;
   // The mirror's window holds buffers too, at both ends of every stream.
   settings.mirror_window = buffers / node.workers >= 32768 ? 2048 : 512;
   for (const OpenPort& port : ports) {
-    worker::PortSetup setup{.port = port.port, .name = port.config->name, .peer = port.config->peer, .addresses = {}};
+    worker::PortSetup setup{
+        .port = port.port, .name = port.config->name, .peer = port.config->peer, .addresses = {}};
     if (port.config->address) setup.addresses.push_back(*port.config->address);
     settings.ports.push_back(std::move(setup));
   }
-  for (const config::RouteConfig& route : config.routes) settings.routes.push_back({route.destination, route.via});
+  for (const config::RouteConfig& route : config.routes)
+    settings.routes.push_back({route.destination, route.via});
   for (const config::PoolConfig& pool : config.pools) {
     worker::PoolSetup setup{.id = pool.id, .backends = {}};
     for (const config::BackendConfig& backend : pool.backends)
-      setup.backends.push_back({.address = backend.address, .port = backend.port, .weight = backend.weight, .up = false});
+      setup.backends.push_back(
+          {.address = backend.address, .port = backend.port, .weight = backend.weight, .up = false});
     settings.pools.push_back(std::move(setup));
   }
   for (const config::GroupConfig& group : config.groups) {
     settings.groups.push_back(group_setup(group, ports));
-    for (const config::ServiceConfig& service : group.services) settings.services.push_back(service_setup(service, group.id));
+    for (const config::ServiceConfig& service : group.services)
+      settings.services.push_back(service_setup(service, group.id));
   }
   return settings;
 }
@@ -93,8 +101,9 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
 std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node) {
   std::vector<IpAddress> found;
   const auto add = [&](const IpAddress& address) {
-    const bool on_link = std::ranges::any_of(
-        node.ports, [&](const config::PortConfig& port) { return port.address && port.address->contains(address); });
+    const bool on_link = std::ranges::any_of(node.ports, [&](const config::PortConfig& port) {
+      return port.address && port.address->contains(address);
+    });
     if (on_link && std::ranges::find(found, address) == found.end()) found.push_back(address);
   };
   for (const config::RouteConfig& route : config.routes) add(route.via);

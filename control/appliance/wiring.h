@@ -14,10 +14,10 @@ struct OpenPort {
   const config::PortConfig* config = nullptr;
 };
 
-// What all workers of `node` are told, from a validated configuration; index and ports are filled in per worker. `buffers`
-// is the size of the pool that all of them share.
-worker::WorkerSettings worker_settings(const config::Config& config, const config::NodeConfig& node, BootId boot,
-                                       const std::vector<OpenPort>& ports, uint32_t buffers);
+// What all workers of `node` are told, from a validated configuration; index and ports are filled in per
+// worker. `buffers` is the size of the pool that all of them share.
+worker::WorkerSettings worker_settings(const config::Config& config, const config::NodeConfig& node,
+                                       BootId boot, const std::vector<OpenPort>& ports, uint32_t buffers);
 
 // Keeps clusters that share a network apart: a keyed hash of the name.
 uint32_t cluster_id(const config::ClusterConfig& cluster);

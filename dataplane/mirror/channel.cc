@@ -47,12 +47,15 @@ rte_mbuf* make_cluster_frame(rte_mempool* pool, const MacAddress& source, const 
   return frame;
 }
 
-ChannelSender::ChannelSender(const Settings& settings, rte_mempool* pool, FrameSink& sink, DropCounters& drops)
+ChannelSender::ChannelSender(const Settings& settings, rte_mempool* pool, FrameSink& sink,
+                             DropCounters& drops)
     : settings_(settings), pool_(pool), sink_(sink), drops_(drops), slots_(settings.window) {
   invariant(std::has_single_bit(settings.window), "channel window must be a power of two");
 }
 
-ChannelSender::~ChannelSender() { release_all(); }
+ChannelSender::~ChannelSender() {
+  release_all();
+}
 
 void ChannelSender::release_all() {
   for (Slot& slot : slots_) {
@@ -94,7 +97,9 @@ bool ChannelSender::start_frame() {
   return true;
 }
 
-uint32_t ChannelSender::room_in_frame() const { return building_ == nullptr ? 0 : settings_.frame_payload - built_; }
+uint32_t ChannelSender::room_in_frame() const {
+  return building_ == nullptr ? 0 : settings_.frame_payload - built_;
+}
 
 uint64_t ChannelSender::room() const {
   if (!open_) return 0;
@@ -146,7 +151,8 @@ void ChannelSender::send(uint32_t sequence, Instant now) {
 void ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
   const uint32_t next_expected = ack.next_expected.get();
   // A former incarnation of ours may have had the same generation; what it is told does not hold for us.
-  if (!open_ || ack.to_boot.get() != address_.self_boot.value() || ack.generation.get() != generation_) return;
+  if (!open_ || ack.to_boot.get() != address_.self_boot.value() || ack.generation.get() != generation_)
+    return;
   if (next_expected > next_ || next_expected < una_) return;
   if (next_expected > una_) {
     for (; una_ < next_expected; ++una_) {
@@ -182,7 +188,8 @@ void ChannelSender::tick(Instant now) {
     retransmit_wait_ = std::min<Duration>(2 * retransmit_wait_, 20ms);
     retransmit_at_ = now + retransmit_wait_;
   }
-  if (building_ == nullptr && now - last_sent_ >= settings_.keepalive && in_flight() == 0 && start_frame()) flush(now);
+  if (building_ == nullptr && now - last_sent_ >= settings_.keepalive && in_flight() == 0 && start_frame())
+    flush(now);
 }
 
 Instant ChannelSender::next_deadline() const {
@@ -193,7 +200,9 @@ Instant ChannelSender::next_deadline() const {
 ChannelReceiver::ChannelReceiver(uint32_t window, rte_mempool* pool, FrameSink& sink, DropCounters& drops)
     : window_(window), pool_(pool), sink_(sink), drops_(drops), waiting_(window) {}
 
-ChannelReceiver::~ChannelReceiver() { release_all(); }
+ChannelReceiver::~ChannelReceiver() {
+  release_all();
+}
 
 void ChannelReceiver::release_all() {
   for (Waiting& w : waiting_) {
@@ -208,8 +217,8 @@ void ChannelReceiver::close() {
   release_all();
 }
 
-void ChannelReceiver::receive(BootId from_boot, std::span<const uint8_t> payload, rte_mbuf* frame, Consumer& consumer,
-                              Instant now) {
+void ChannelReceiver::receive(BootId from_boot, std::span<const uint8_t> payload, rte_mbuf* frame,
+                              Consumer& consumer, Instant now) {
   const auto refuse = [&](DropReason reason) {
     drops_.count(reason);
     rte_pktmbuf_free(frame);
@@ -246,11 +255,13 @@ void ChannelReceiver::receive(BootId from_boot, std::span<const uint8_t> payload
   const auto* start = rte_pktmbuf_mtod(frame, const uint8_t*);
   place = {frame, static_cast<uint16_t>(payload.data() + sizeof header - start),
            static_cast<uint16_t>(payload.size() - sizeof header)};
-  for (Waiting* w = &waiting_[next_ % window_]; open_ && w->frame != nullptr; w = &waiting_[next_ % window_]) {
+  for (Waiting* w = &waiting_[next_ % window_]; open_ && w->frame != nullptr;
+       w = &waiting_[next_ % window_]) {
     const Waiting current = *w;
     *w = Waiting();
     const bool applied = consumer.on_frame(
-        {rte_pktmbuf_mtod_offset(current.frame, const uint8_t*, current.offset), current.length}, current.frame, now);
+        {rte_pktmbuf_mtod_offset(current.frame, const uint8_t*, current.offset), current.length},
+        current.frame, now);
     rte_pktmbuf_free(current.frame);
     if (!applied) return close();
     ++next_;

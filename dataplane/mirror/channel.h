@@ -1,11 +1,11 @@
 #pragma once
 
-#include <rte_mbuf.h>
-#include <rte_mempool.h>
-
 #include <array>
 #include <span>
 #include <vector>
+
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
 
 #include "common/address.h"
 #include "common/byte_order.h"
@@ -16,13 +16,14 @@
 
 namespace understudy::mirror {
 
-// The peer channel: an ordered, reliable stream of frames from one worker of the owner to one worker of the standby.
-// Frames are numbered from 1 within a generation; the receiver acknowledges what it has applied, cumulatively and with a
-// bitmap of the 64 frames that follow, and the sender repeats what is missing. A frame is never changed once it is sent.
+// The peer channel: an ordered, reliable stream of frames from one worker of the owner to one worker of the
+// standby. Frames are numbered from 1 within a generation; the receiver acknowledges what it has applied,
+// cumulatively and with a bitmap of the 64 frames that follow, and the sender repeats what is missing. A
+// frame is never changed once it is sent.
 
 struct MirrorDataHeader {
-  be64_t to_boot;      // the incarnation that this stream was opened with; another one ignores it
-  be32_t generation;   // grows each time that the sender opens the stream anew
+  be64_t to_boot;     // the incarnation that this stream was opened with; another one ignores it
+  be32_t generation;  // grows each time that the sender opens the stream anew
   be32_t sequence;
 };
 static_assert(sizeof(MirrorDataHeader) == 16);
@@ -57,9 +58,10 @@ class FrameSink {
 class ChannelSender {
  public:
   struct Settings {
-    uint32_t window = 1024;       // frames; a power of two
+    uint32_t window = 1024;         // frames; a power of two
     uint32_t frame_payload = 1400;  // bytes of records per frame
-    Duration keepalive = 10ms;    // an empty frame after this much silence, so that both ends know that the other lives
+    Duration keepalive =
+        10ms;  // an empty frame after this much silence, so that both ends know that the other lives
     Duration retransmit_min = 4ms;
   };
   ChannelSender(const Settings& settings, rte_mempool* pool, FrameSink& sink, DropCounters& drops);
@@ -72,8 +74,8 @@ class ChannelSender {
   bool is_open() const { return open_; }
   uint32_t generation() const { return generation_; }
 
-  // Room for a record of `length` bytes (at most frame_payload) at the end of the current frame, or of a new one. Null
-  // when the window or the pool is exhausted. current_sequence() is then the frame that holds it.
+  // Room for a record of `length` bytes (at most frame_payload) at the end of the current frame, or of a new
+  // one. Null when the window or the pool is exhausted. current_sequence() is then the frame that holds it.
   uint8_t* append(uint32_t length, Instant now);
   uint32_t current_sequence() const { return next_; }
   uint32_t room_in_frame() const;  // bytes that still fit the current frame
@@ -132,7 +134,8 @@ class ChannelReceiver {
    public:
     virtual ~Consumer() = default;
     virtual void on_open(uint32_t generation, Instant now) = 0;  // a new generation: forget the one before
-    // False: it could not be applied. Then nothing of this generation is acknowledged any more, this frame included.
+    // False: it could not be applied. Then nothing of this generation is acknowledged any more, this frame
+    // included.
     virtual bool on_frame(std::span<const uint8_t> records, rte_mbuf* frame, Instant now) = 0;
   };
   ChannelReceiver(uint32_t window, rte_mempool* pool, FrameSink& sink, DropCounters& drops);
@@ -142,7 +145,8 @@ class ChannelReceiver {
 
   void set_address(const ChannelAddress& address) { address_ = address; }
   // Takes the frame. `payload` are the bytes after the cluster header, inside the frame.
-  void receive(BootId from_boot, std::span<const uint8_t> payload, rte_mbuf* frame, Consumer& consumer, Instant now);
+  void receive(BootId from_boot, std::span<const uint8_t> payload, rte_mbuf* frame, Consumer& consumer,
+               Instant now);
   void send_ack_if_due(Instant now);
   void close();  // ignores the generation from now on, and acknowledges nothing
   uint32_t generation() const { return generation_; }
@@ -167,7 +171,8 @@ class ChannelReceiver {
   bool open_ = false;
   bool ack_due_ = false;
   BootId from_boot_;
-  std::array<BootId, 8> former_boots_{};  // incarnations that have been succeeded: their late frames change nothing
+  std::array<BootId, 8>
+      former_boots_{};  // incarnations that have been succeeded: their late frames change nothing
   size_t former_next_ = 0;
   uint32_t generation_ = 0;
   uint32_t next_ = 1;

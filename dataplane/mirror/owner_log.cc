@@ -30,15 +30,17 @@ tcp::State without_fin(tcp::State state) {
 }
 
 // Bytes of a pipe that a snapshot still has to carry begin here.
-uint64_t content_begin(const tcp::Pipe& pipe) { return pipe.held() > 0 ? pipe.head : pipe.tail; }
+uint64_t content_begin(const tcp::Pipe& pipe) {
+  return pipe.held() > 0 ? pipe.head : pipe.tail;
+}
 
 // A record is not worth starting at the end of a frame for fewer payload bytes than this.
 constexpr uint32_t kPieceMin = 64;
 
 }  // namespace
 
-OwnerLog::OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp::Engine& engine, rte_mempool* pool,
-                   FrameSink& sink)
+OwnerLog::OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp::Engine& engine,
+                   rte_mempool* pool, FrameSink& sink)
     : index_(index),
       frame_payload_(settings.frame_payload),
       capacity_(uint64_t{settings.window} * settings.frame_payload),
@@ -130,10 +132,12 @@ bool OwnerLog::open_session(uint32_t leg, Instant now) {
   uint32_t client = leg;
   if (legs[leg].active_open && legs[leg].partner != tcp::kNone) client = legs[leg].partner;
   const uint32_t backend = legs[client].partner;
-  if (legs[client].active_open || (backend != tcp::kNone && legs[backend].mirrored && legs[client].mirrored)) return false;
+  if (legs[client].active_open || (backend != tcp::kNone && legs[backend].mirrored && legs[client].mirrored))
+    return false;
   if (channel_.room() < bytes_to_open(client) + frame_payload_ || !gate_has_room()) return false;
   if (!legs[client].mirrored && !write_open(client, RecordKind::open, now)) return false;
-  if (backend != tcp::kNone && !legs[backend].mirrored && !write_open(backend, RecordKind::bind, now)) return false;
+  if (backend != tcp::kNone && !legs[backend].mirrored && !write_open(backend, RecordKind::bind, now))
+    return false;
   bool whole = write_output(client, now) && write_segments(client, now);
   if (backend != tcp::kNone) whole = write_segments(backend, now) && whole;
   if (!whole) {
@@ -161,7 +165,8 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   if (c.state != tcp::State::syn_sent) r.state.rcv_nxt = tcp::receive_seq_of(c, rx.logged).raw();
   r.state.state = static_cast<uint8_t>(without_fin(c.state));
   r.state.flags = static_cast<uint8_t>(r.state.flags & ~kLegFinReceived);
-  const bool nothing_follows = rx.logged == rx.tail && !c.fin_received && (tx.source != tcp::kNone || tx.held() == 0);
+  const bool nothing_follows =
+      rx.logged == rx.tail && !c.fin_received && (tx.source != tcp::kNone || tx.held() == 0);
   if (nothing_follows) r.state.flags |= kLegComplete;
   r.partner = kind == RecordKind::bind ? c.partner : tcp::kNone;
   r.local = c.key.local.bytes();
@@ -212,8 +217,8 @@ bool OwnerLog::write_output(uint32_t leg, Instant now) {
   if (tx.source != tcp::kNone || c.tx == c.rx || c.partner != tcp::kNone || tx.held() == 0) return true;
   tcp::ReadCursor cursor;
   for (uint64_t offset = tx.head; offset < tx.tail;) {
-    const auto take = static_cast<uint32_t>(
-        std::min<uint64_t>(tx.tail - offset, frame_payload_ - sizeof(OutputRecord)));
+    const auto take =
+        static_cast<uint32_t>(std::min<uint64_t>(tx.tail - offset, frame_payload_ - sizeof(OutputRecord)));
     uint8_t* at = channel_.append(static_cast<uint32_t>(sizeof(OutputRecord)) + take, now);
     if (at == nullptr) return false;
     OutputRecord r{};
@@ -231,8 +236,10 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
   tcp::Connection& c = engine_.legs()[leg];
   tcp::Pipe& rx = engine_.pipes()[c.rx];
   const tcp::Pipe& tx = engine_.pipes()[c.tx];
-  // BIND was written before the answer to our SYN came. Until something is committed it is said again: that is rare.
-  const bool newly_agreed = c.active_open && c.state != tcp::State::syn_sent && !after(c.rcv.committed, c.rcv.irs);
+  // BIND was written before the answer to our SYN came. Until something is committed it is said again: that
+  // is rare.
+  const bool newly_agreed =
+      c.active_open && c.state != tcp::State::syn_sent && !after(c.rcv.committed, c.rcv.irs);
   if (newly_agreed && !write_agreed(leg, now)) {
     engine_.want_log(leg);
     return false;
@@ -262,7 +269,8 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
       nxt = tcp::receive_seq_of(c, rx.logged + take);
       r.state.rcv_nxt = nxt.raw();
       r.state.state = static_cast<uint8_t>(without_fin(c.state));
-      r.state.flags = static_cast<uint8_t>(r.state.flags & ~kLegFinReceived);
+      // Neither FIN stands where this piece ends: what an application wrote last may answer a later piece.
+      r.state.flags = static_cast<uint8_t>(r.state.flags & ~(kLegFinReceived | kLegSendFin));
     } else {
       r.state.flags |= kLegComplete;
     }
@@ -271,8 +279,8 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
     engine_.pipes().note_logged(rx, rx.logged + take);
     // Before the peer's SYN there is nothing to be acknowledged, and no number to compare with.
     if (c.state == tcp::State::syn_sent) return true;
-    gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt, c.rcv.edge,
-                                            last ? tx.tail : 0};
+    gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt,
+                                            c.rcv.edge, last ? tx.tail : 0};
     if (last) return true;
   }
 }
@@ -282,7 +290,8 @@ void OwnerLog::write_close(tcp::LegId leg, Instant now) {
   // The slot is taken again and its new leg is in the stream already: that record has ended the old one.
   if (engine_.legs().is_live(leg.index) && engine_.legs()[leg.index].mirrored) return;
   uint8_t* at = channel_.append(sizeof(CloseRecord), now);
-  // The standby would keep a leg that is gone: its peer's reset ends it there too. Not worth stopping the service for.
+  // The standby would keep a leg that is gone: its peer's reset ends it there too. Not worth stopping the
+  // service for.
   if (at == nullptr) return drops_.count(DropReason::mirror_log_full);
   CloseRecord r{};
   r.header = header_of(RecordKind::close, sizeof r);
@@ -317,7 +326,8 @@ void OwnerLog::snapshot(uint32_t legs_most, Instant now) {
   }
   if (snapshot_next_ < legs.capacity()) return;
   // Without a free frame the last session may still be on its way in.
-  if (channel_.room() >= frame_payload_ && write_mark(true, now)) snapshot_end_sequence_ = channel_.current_sequence();
+  if (channel_.room() >= frame_payload_ && write_mark(true, now))
+    snapshot_end_sequence_ = channel_.current_sequence();
 }
 
 void OwnerLog::on_ack(std::span<const uint8_t> payload, Instant now) {
@@ -327,7 +337,8 @@ void OwnerLog::on_ack(std::span<const uint8_t> payload, Instant now) {
   if (state_ == State::closed) return;
   channel_.on_ack(ack, now);
   commit_up_to(channel_.acknowledged());
-  if (state_ == State::syncing && snapshot_end_sequence_ != 0 && channel_.acknowledged() >= snapshot_end_sequence_)
+  if (state_ == State::syncing && snapshot_end_sequence_ != 0 &&
+      channel_.acknowledged() >= snapshot_end_sequence_)
     state_ = State::synced;
 }
 

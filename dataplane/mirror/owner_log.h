@@ -8,15 +8,15 @@
 
 namespace understudy::mirror {
 
-// The owner's end of one mirror stream: what one worker writes for its shards to one worker of the standby, and the
-// commit gate that its acknowledgements open. One thread.
+// The owner's end of one mirror stream: what one worker writes for its shards to one worker of the standby,
+// and the commit gate that its acknowledgements open. One thread.
 //
 //   write(leg)          a leg whose state changed: its records, and an entry in the gate
 //   acknowledged()      the standby has applied up to some frame: gate entries up to it commit their legs
 //   drop()              the standby is lost: every leg is committed at once and counts as unprotected
 //
-// A leg that is not in the stream yet is put there whole (with its session) the first time that it changes, or when the
-// snapshot's cursor passes it.
+// A leg that is not in the stream yet is put there whole (with its session) the first time that it changes,
+// or when the snapshot's cursor passes it.
 class OwnerLog {
  public:
   enum class State : uint8_t { closed, syncing, synced };
@@ -28,7 +28,9 @@ class OwnerLog {
   void open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now);
   // Unprotects all legs of this stream.
   void drop(Instant now);
-  bool carries(const tcp::Connection& c) const { return state_ != State::closed && c.shard % streams_ == index_; }
+  bool carries(const tcp::Connection& c) const {
+    return state_ != State::closed && c.shard % streams_ == index_;
+  }
 
   // Writes what changed. False: no room now; the leg stays pending and its acknowledgements wait.
   bool write(uint32_t leg, Instant now);

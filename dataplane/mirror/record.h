@@ -9,9 +9,9 @@
 
 namespace understudy::mirror {
 
-// What the owner's log says (DESIGN section 5). Records are length-prefixed, and a reader skips kinds that it does not
-// know. Legs are named by the owner's slot index: CLOSE, or the OPEN
-// of the slot's next leg, ends a leg.
+// What the owner's log says (DESIGN section 5). Records are length-prefixed, and a reader skips kinds that it
+// does not know. Legs are named by the owner's slot index: CLOSE, or the OPEN of the slot's next leg, ends a
+// leg.
 //
 //   kind     carries
 //   open     a leg as it stands, without its bytes: on a SYN, and at the head of a snapshot
@@ -21,7 +21,15 @@ namespace understudy::mirror {
 //   close    the leg is gone
 //   mark     begin or end of a snapshot
 //   agreed   what the answer to our SYN settled: before the first segment record of a leg that we opened
-enum class RecordKind : uint8_t { open = 1, bind = 2, segment = 3, output = 4, close = 5, mark = 6, agreed = 7 };
+enum class RecordKind : uint8_t {
+  open = 1,
+  bind = 2,
+  segment = 3,
+  output = 4,
+  close = 5,
+  mark = 6,
+  agreed = 7
+};
 
 struct RecordHeader {
   be16_t length;  // whole record
@@ -44,9 +52,12 @@ struct LegState {
 };
 static_assert(sizeof(LegState) == 28);
 constexpr uint8_t kLegFinReceived = 0x01;
-constexpr uint8_t kLegSendFin = 0x02;  // the send queue ends in a FIN (said by applications; the partner's follows its leg)
-constexpr uint8_t kLegOpened = 0x04;  // and has no partner, or none any more; a partner's BIND says it for the others
-constexpr uint8_t kLegComplete = 0x08;  // with this record the standby holds everything that the owner has promised
+constexpr uint8_t kLegSendFin =
+    0x02;  // the send queue ends in a FIN (said by applications; the partner's follows its leg)
+constexpr uint8_t kLegOpened =
+    0x04;  // and has no partner, or none any more; a partner's BIND says it for the others
+constexpr uint8_t kLegComplete =
+    0x08;  // with this record the standby holds everything that the owner has promised
 
 struct SegmentRecord {
   RecordHeader header;

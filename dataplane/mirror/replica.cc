@@ -61,7 +61,10 @@ void Replica::release(tcp::GroupIndex group) {
     if (partner != tcp::kNone && other != by_owner_leg_.end())
       erase(static_cast<uint32_t>(other - by_owner_leg_.begin()));
   }
-  incomplete_.clear();
+  std::erase_if(incomplete_, [&](uint32_t owner_leg) {
+    const uint32_t leg = mapped(owner_leg);
+    return leg == tcp::kNone || engine_.legs()[leg].group == group;
+  });
   // As a rule every leg here is of the group that is taken over: then the map goes as a whole, and promotion
   // takes the same time with ten legs and with a million.
   if (held_by_group_[group] == legs_held_) {

@@ -85,7 +85,8 @@ class NeighbourTable {
   template <class Visit>
   void for_each(Visit visit) const {
     for (uint32_t i = 0; i < entries_.capacity(); ++i)
-      if (entries_.is_taken(i)) visit(entries_[i].port, entries_[i].ip, state_in(entries_[i].stage), entries_[i].mac);
+      if (entries_.is_taken(i))
+        visit(entries_[i].port, entries_[i].ip, state_in(entries_[i].stage), entries_[i].mac);
   }
 
  private:

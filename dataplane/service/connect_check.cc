@@ -4,9 +4,10 @@
 
 namespace understudy::service {
 
-void ConnectCheck::start(tcp::Engine& engine, tcp::GroupIndex group, const tcp::Service& service, const FlowKey& key,
-                         uint64_t id, Instant give_up, Instant now) {
-  const uint32_t leg = engine.legs().find(key) == tcp::kNone ? engine.connect(group, key, &service, now) : tcp::kNone;
+void ConnectCheck::start(tcp::Engine& engine, tcp::GroupIndex group, const tcp::Service& service,
+                         const FlowKey& key, uint64_t id, Instant give_up, Instant now) {
+  const uint32_t leg =
+      engine.legs().find(key) == tcp::kNone ? engine.connect(group, key, &service, now) : tcp::kNone;
   if (leg == tcp::kNone) {
     results_.push_back({id, false});
     return;
@@ -35,7 +36,9 @@ void ConnectCheck::on_open(tcp::Engine& engine, uint32_t leg, Instant now) {
   engine.abort(leg, now);
 }
 
-void ConnectCheck::on_closed(tcp::Engine& engine, uint32_t leg, tcp::CloseReason, Instant) { finish(engine, leg, false); }
+void ConnectCheck::on_closed(tcp::Engine& engine, uint32_t leg, tcp::CloseReason, Instant) {
+  finish(engine, leg, false);
+}
 
 void ConnectCheck::tick(tcp::Engine& engine, Instant now) {
   for (size_t i = 0; i < running_.size();) {

@@ -6,7 +6,8 @@
 
 namespace understudy::service {
 
-// Asks backends for a sign of life: opens a connection from the node's own address and ends it at once. One worker.
+// Asks backends for a sign of life: opens a connection from the node's own address and ends it at once. One
+// worker.
 class ConnectCheck : public tcp::Application {
  public:
   struct Result {
@@ -20,8 +21,8 @@ class ConnectCheck : public tcp::Application {
   void on_closed(tcp::Engine& engine, uint32_t leg, tcp::CloseReason reason, Instant now) override;
 
   // Starts a check under `key`. A check that cannot start fails at once.
-  void start(tcp::Engine& engine, tcp::GroupIndex group, const tcp::Service& service, const FlowKey& key, uint64_t id,
-             Instant give_up, Instant now);
+  void start(tcp::Engine& engine, tcp::GroupIndex group, const tcp::Service& service, const FlowKey& key,
+             uint64_t id, Instant give_up, Instant now);
   // Ends those whose time is over; they have failed.
   void tick(tcp::Engine& engine, Instant now);
   Instant next_deadline() const;

@@ -8,51 +8,51 @@ namespace understudy {
 
 // Every reason for which a frame or a segment ends here. One list makes the enum, the counters, and the text
 // that the console and the metrics show. A new reason is a new line.
-#define UNDERSTUDY_DROP_REASONS(X)                                                              \
-  X(frame_truncated, "frame shorter than its headers say")                                      \
-  X(ethernet_type_unknown, "ethertype that no one here handles")                                \
-  X(ethernet_not_for_us, "destination MAC is not ours")                                         \
-  X(arp_malformed, "ARP packet malformed")                                                      \
-  X(ip_version_or_length, "IP version or header length wrong")                                  \
-  X(ip_checksum, "IP header checksum wrong")                                                    \
-  X(ip_fragment, "IP fragment")                                                                 \
-  X(ip_source_invalid, "IP source address cannot be answered")                                  \
-  X(ip_not_for_us, "IP destination is not ours")                                                \
-  X(ip_protocol_unknown, "IP protocol that no one here handles")                                \
-  X(icmp_malformed, "ICMP malformed or checksum wrong")                                         \
-  X(icmp_ignored, "ICMP type that is not acted upon")                                           \
-  X(tcp_header_length, "TCP header length wrong")                                               \
-  X(tcp_checksum, "TCP checksum wrong")                                                         \
-  X(tcp_options_malformed, "TCP options malformed")                                             \
-  X(tcp_group_not_owned, "segment for a group that another node owns")                          \
-  X(tcp_no_listener, "no service listens on this port")                                         \
+#define UNDERSTUDY_DROP_REASONS(X)                                                                   \
+  X(frame_truncated, "frame shorter than its headers say")                                           \
+  X(ethernet_type_unknown, "ethertype that no one here handles")                                     \
+  X(ethernet_not_for_us, "destination MAC is not ours")                                              \
+  X(arp_malformed, "ARP packet malformed")                                                           \
+  X(ip_version_or_length, "IP version or header length wrong")                                       \
+  X(ip_checksum, "IP header checksum wrong")                                                         \
+  X(ip_fragment, "IP fragment")                                                                      \
+  X(ip_source_invalid, "IP source address cannot be answered")                                       \
+  X(ip_not_for_us, "IP destination is not ours")                                                     \
+  X(ip_protocol_unknown, "IP protocol that no one here handles")                                     \
+  X(icmp_malformed, "ICMP malformed or checksum wrong")                                              \
+  X(icmp_ignored, "ICMP type that is not acted upon")                                                \
+  X(tcp_header_length, "TCP header length wrong")                                                    \
+  X(tcp_checksum, "TCP checksum wrong")                                                              \
+  X(tcp_options_malformed, "TCP options malformed")                                                  \
+  X(tcp_group_not_owned, "segment for a group that another node owns")                               \
+  X(tcp_no_listener, "no service listens on this port")                                              \
   X(tcp_not_accepting, "new connection while the group has no standby, and its policy forbids that") \
-  X(tcp_no_connection, "no such connection")                                                    \
-  X(tcp_reset_suppressed, "unknown connection shortly after a takeover, reset withheld")        \
-  X(tcp_table_full, "connection table full")                                                    \
-  X(tcp_not_acceptable, "segment outside the receive window")                                   \
-  X(tcp_paws, "timestamp older than the last one (PAWS)")                                       \
-  X(tcp_syn_in_window, "SYN on a synchronised connection, challenged")                          \
-  X(tcp_reset_challenged, "RST inside the window but not at its left edge, challenged")         \
-  X(tcp_ack_missing, "segment without ACK on a synchronised connection")                        \
-  X(tcp_ack_unacceptable, "acknowledges what was never sent")                                   \
-  X(tcp_data_after_close, "data after the application closed")                                  \
-  X(tcp_window_exceeded, "payload beyond the advertised window")                                \
-  X(tcp_receive_memory, "payload dropped before acknowledgement: receive memory share used up") \
-  X(tcp_reassembly_full, "out-of-order queue full")                                             \
-  X(tcp_duplicate, "payload already received")                                                  \
-  X(mirror_log_full, "payload dropped before acknowledgement: mirror log full")                 \
-  X(mbuf_pool_empty, "no packet buffer free")                                                   \
-  X(neighbour_unresolved, "next hop did not answer ARP")                                        \
-  X(neighbour_queue_full, "too many packets wait for one ARP answer")                           \
-  X(no_route, "no route to the destination")                                                    \
-  X(ring_full, "hand-over ring between workers full")                                           \
-  X(port_transmit_full, "port did not take the frame")                                          \
-  X(group_muted, "own group is muted (fenced or not owner), frame withheld")                    \
-  X(cluster_malformed, "cluster frame malformed")                                               \
-  X(cluster_version, "cluster frame of an unknown version")                                     \
-  X(cluster_stranger, "cluster frame of another cluster or an unknown node")                    \
-  X(mirror_out_of_window, "mirror frame outside the channel's window")                          \
+  X(tcp_no_connection, "no such connection")                                                         \
+  X(tcp_reset_suppressed, "unknown connection shortly after a takeover, reset withheld")             \
+  X(tcp_table_full, "connection table full")                                                         \
+  X(tcp_not_acceptable, "segment outside the receive window")                                        \
+  X(tcp_paws, "timestamp older than the last one (PAWS)")                                            \
+  X(tcp_syn_in_window, "SYN on a synchronised connection, challenged")                               \
+  X(tcp_reset_challenged, "RST inside the window but not at its left edge, challenged")              \
+  X(tcp_ack_missing, "segment without ACK on a synchronised connection")                             \
+  X(tcp_ack_unacceptable, "acknowledges what was never sent")                                        \
+  X(tcp_data_after_close, "data after the application closed")                                       \
+  X(tcp_window_exceeded, "payload beyond the advertised window")                                     \
+  X(tcp_receive_memory, "payload dropped before acknowledgement: receive memory share used up")      \
+  X(tcp_reassembly_full, "out-of-order queue full")                                                  \
+  X(tcp_duplicate, "payload already received")                                                       \
+  X(mirror_log_full, "payload dropped before acknowledgement: mirror log full")                      \
+  X(mbuf_pool_empty, "no packet buffer free")                                                        \
+  X(neighbour_unresolved, "next hop did not answer ARP")                                             \
+  X(neighbour_queue_full, "too many packets wait for one ARP answer")                                \
+  X(no_route, "no route to the destination")                                                         \
+  X(ring_full, "hand-over ring between workers full")                                                \
+  X(port_transmit_full, "port did not take the frame")                                               \
+  X(group_muted, "own group is muted (fenced or not owner), frame withheld")                         \
+  X(cluster_malformed, "cluster frame malformed")                                                    \
+  X(cluster_version, "cluster frame of an unknown version")                                          \
+  X(cluster_stranger, "cluster frame of another cluster or an unknown node")                         \
+  X(mirror_out_of_window, "mirror frame outside the channel's window")                               \
   X(mirror_record_malformed, "mirror record malformed")
 
 enum class DropReason : uint8_t {

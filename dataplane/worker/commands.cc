@@ -23,7 +23,7 @@ std::string_view name_of(neighbour::NeighbourState state) {
   return "unknown";
 }
 
-}
+}  // namespace
 
 int Worker::group_index(GroupId id) const {
   for (size_t i = 0; i < settings_.groups.size(); ++i)
@@ -124,8 +124,8 @@ void Worker::obey(const Command& command, Instant now) {
   }
 }
 
-// Order (DESIGN section 5): state is installed already; resets are held back, the role flips, addresses are announced, the
-// sweep begins.
+// Order (DESIGN section 5): state is installed already; resets are held back, the role flips, addresses are
+// announced, the sweep begins.
 void Worker::promote(const Command& command, Instant now) {
   const auto index = static_cast<tcp::GroupIndex>(group_index(command.group));
   for (IncomingStream& stream : incoming_) {
@@ -150,11 +150,13 @@ void Worker::start_check(const Command& command, Instant now) {
     check_.results().push_back({command.number, false});
     return;
   }
-  FlowKey key{settings_.ports[way->port].addresses.front().address, command.address, PortNumber(), command.port};
+  FlowKey key{settings_.ports[way->port].addresses.front().address, command.address, PortNumber(),
+              command.port};
   // Answers must come back to this worker.
   const auto shard = static_cast<uint8_t>(settings_.index);
   key.local_port = shards_.source_port(key, shard, static_cast<uint32_t>(random_.next()));
-  check_.start(engine_, local_group_, *engine_.find_service(ServiceId(0xffff)), key, command.number, command.when, now);
+  check_.start(engine_, local_group_, *engine_.find_service(ServiceId(0xffff)), key, command.number,
+               command.when, now);
 }
 
 ConnectionRow Worker::row_of(uint32_t leg) const {

@@ -37,8 +37,9 @@ uint16_t HandoverPort::receive(std::span<rte_mbuf*> frames) {
 
 void HandoverPort::transmit(std::span<rte_mbuf*> frames) {
   for (const rte_mbuf* frame : frames) statistics_.transmitted_bytes += frame->pkt_len;
-  const unsigned sent = rte_ring_sp_enqueue_burst(to_send_.get(), reinterpret_cast<void* const*>(frames.data()),
-                                                  static_cast<unsigned>(frames.size()), nullptr);
+  const unsigned sent =
+      rte_ring_sp_enqueue_burst(to_send_.get(), reinterpret_cast<void* const*>(frames.data()),
+                                static_cast<unsigned>(frames.size()), nullptr);
   statistics_.transmitted_frames += sent;
   if (sent < frames.size()) {
     statistics_.transmit_dropped += frames.size() - sent;
@@ -47,9 +48,13 @@ void HandoverPort::transmit(std::span<rte_mbuf*> frames) {
   wake_io_();
 }
 
-Distributor::Distributor(Port& real, std::vector<HandoverPort*> others, std::vector<std::function<void()>> wake,
-                         const tcp::ShardMap& shards)
-    : real_(real), others_(std::move(others)), wake_(std::move(wake)), handed_(others_.size()), shards_(shards) {}
+Distributor::Distributor(Port& real, std::vector<HandoverPort*> others,
+                         std::vector<std::function<void()>> wake, const tcp::ShardMap& shards)
+    : real_(real),
+      others_(std::move(others)),
+      wake_(std::move(wake)),
+      handed_(others_.size()),
+      shards_(shards) {}
 
 bool Distributor::has_to_send() const {
   for (const HandoverPort* other : others_)
@@ -85,8 +90,8 @@ void Distributor::hand_over(unsigned worker, rte_mbuf* frame) {
 uint16_t Distributor::receive(std::span<rte_mbuf*> frames) {
   std::array<rte_mbuf*, 64> burst;
   for (HandoverPort* other : others_) {
-    const unsigned count = rte_ring_sc_dequeue_burst(other->to_send_.get(), reinterpret_cast<void**>(burst.data()),
-                                                     burst.size(), nullptr);
+    const unsigned count = rte_ring_sc_dequeue_burst(
+        other->to_send_.get(), reinterpret_cast<void**>(burst.data()), burst.size(), nullptr);
     if (count > 0) real_.transmit({burst.data(), count});
   }
   const uint16_t got = real_.receive(frames);

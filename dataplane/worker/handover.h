@@ -1,11 +1,11 @@
 #pragma once
 
-#include <rte_ring.h>
-
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <rte_ring.h>
 
 #include "dataplane/tcp/shard.h"
 #include "dataplane/wire/drop_reason.h"
@@ -13,8 +13,8 @@
 
 namespace understudy::worker {
 
-// A port with one queue belongs to worker 0, which hands received frames to the workers that own their flows and sends
-// what they give it: one ring each way per port and worker.
+// A port with one queue belongs to worker 0, which hands received frames to the workers that own their flows
+// and sends what they give it: one ring each way per port and worker.
 class HandoverPort final : public Port {
  public:
   // `real` is only asked for its constants. `wake_io` rouses worker 0; called after frames were enqueued.
@@ -39,8 +39,8 @@ class HandoverPort final : public Port {
   PortStatistics statistics_;
 };
 
-// Worker 0's side: stands in front of the real port. What it receives for itself is what is left after the others have
-// got theirs.
+// Worker 0's side: stands in front of the real port. What it receives for itself is what is left after the
+// others have got theirs.
 class Distributor final : public Port {
  public:
   // `others[i]` is worker i+1's end; `wake[i]` rouses it.
@@ -68,6 +68,8 @@ class Distributor final : public Port {
 };
 
 // Which worker runs a shard.
-constexpr unsigned worker_of_shard(uint8_t shard, unsigned workers) { return shard % workers; }
+constexpr unsigned worker_of_shard(uint8_t shard, unsigned workers) {
+  return shard % workers;
+}
 
 }  // namespace understudy::worker

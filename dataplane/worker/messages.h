@@ -1,11 +1,11 @@
 #pragma once
 
-#include <rte_mbuf.h>
-
 #include <atomic>
 #include <cstdint>
 #include <string_view>
 #include <vector>
+
+#include <rte_mbuf.h>
 
 #include "common/address.h"
 #include "common/instant.h"
@@ -62,13 +62,13 @@ struct Command {
 // From a worker to control.
 struct Report {
   enum class Kind : uint32_t {
-    cluster_frame,   // frame, port: heartbeat, ownership or solicit; control frees it
-    check_result,    // number (id), flag (ok)
-    witness_answer,  // address, when
-    stalled,         // number (nanoseconds)
-    first_packet,    // group, when
-    standby_dropped, // number (generation)
-    rival,           // address, mac, port
+    cluster_frame,    // frame, port: heartbeat, ownership or solicit; control frees it
+    check_result,     // number (id), flag (ok)
+    witness_answer,   // address, when
+    stalled,          // number (nanoseconds)
+    first_packet,     // group, when
+    standby_dropped,  // number (generation)
+    rival,            // address, mac, port
   };
   Kind kind = Kind::cluster_frame;
   GroupId group;

@@ -40,7 +40,8 @@ mirror::ChannelAddress Worker::channel_address(uint8_t peer_worker) const {
 // A standby is there and we own something: a new generation of streams, one to each of its workers.
 void Worker::open_streams(Instant now) {
   if (peer_.workers == 0 || now < open_streams_at_ || !owns_a_group()) return;
-  // While only other links work a stream would do nothing but hold acknowledgements back until it is dropped again.
+  // While only other links work a stream would do nothing but hold acknowledgements back until it is dropped
+  // again.
   const Instant link_heard{Duration(settings_.signs->peer_link_beat_ns.load(std::memory_order_relaxed))};
   if (!logs_.empty() || link_heard + settings_.dead_after < now) return;
   mirror::ChannelSender::Settings channel;
@@ -62,8 +63,8 @@ void Worker::close_streams(Instant now) {
   logs_.clear();
 }
 
-// No commit progress for standby_timeout: the standby leaves the in-sync set, and is told so in every heartbeat before
-// anything is acknowledged that it does not hold.
+// No commit progress for standby_timeout: the standby leaves the in-sync set, and is told so in every
+// heartbeat before anything is acknowledged that it does not hold.
 void Worker::drop_stale_standby(Instant now) {
   for (const auto& log : logs_) {
     const Instant since = log->channel().waiting_since();
@@ -84,17 +85,17 @@ void Worker::drop_stale_standby(Instant now) {
   }
 }
 
-// Our mirror channel has been silent for the lease while the owner's heartbeats still come: it may have gone on without
-// us. (Both silent is a dead owner, and then these legs are what we are here for.)
+// Our mirror channel has been silent for the lease while the owner's heartbeats still come: it may have gone
+// on without us. (Both silent is a dead owner, and then these legs are what we are here for.)
 void Worker::guard_replicas(Instant now) {
   for (IncomingStream& stream : incoming_) {
     if (stream.channel == nullptr) continue;
-    if (stream.channel->is_open() && peer_heard() > stream.channel->last_heard() + settings_.in_sync_lease &&
-        !owns_a_group()) {
+    if (stream.channel->is_open() && peer_heard() > stream.channel->last_heard() + settings_.in_sync_lease) {
       stream.replica->mark_stale();
       stream.channel->close();
     }
-    if (stream.replica->state() == mirror::Replica::State::stale && stream.channel->is_open()) stream.channel->close();
+    if (stream.replica->state() == mirror::Replica::State::stale && stream.channel->is_open())
+      stream.channel->close();
     stream.channel->send_ack_if_due(now);
   }
 }

@@ -30,7 +30,8 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
     rte_pktmbuf_free(frame);
   };
   // Ports run promiscuous: other hosts' frames that a switch floods are no error, but they are not ours.
-  if (!resolver_.claims().accepts_mac(port, MacAddress(ethernet.destination))) return refuse(DropReason::ethernet_not_for_us);
+  if (!resolver_.claims().accepts_mac(port, MacAddress(ethernet.destination)))
+    return refuse(DropReason::ethernet_not_for_us);
   const wire::ParsedFrame parsed = wire::parse_frame(frame);
   if (const auto* segment = std::get_if<wire::TcpSegment>(&parsed)) {
     engine_.receive(frame, *segment, now);
@@ -55,12 +56,14 @@ void Worker::answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, 
   auto* message = rte_pktmbuf_mtod_offset(frame, uint8_t*, request.message_offset);
   wire::turn_into_echo_reply({message, request.message_length});
   wire::Ipv4Header ip;
-  wire::build_ipv4_header(ip, request.destination, request.source, wire::kProtocolIcmp, request.message_length);
+  wire::build_ipv4_header(ip, request.destination, request.source, wire::kProtocolIcmp,
+                          request.message_length);
   // The reply has no IP options: it begins right before the message.
   const auto start = static_cast<uint16_t>(request.message_offset - sizeof ip - sizeof(wire::EthernetHeader));
   rte_pktmbuf_adj(frame, start);
   std::memcpy(rte_pktmbuf_mtod_offset(frame, uint8_t*, sizeof(wire::EthernetHeader)), &ip, sizeof ip);
-  const auto length = static_cast<uint16_t>(sizeof(wire::EthernetHeader) + sizeof ip + request.message_length);
+  const auto length =
+      static_cast<uint16_t>(sizeof(wire::EthernetHeader) + sizeof ip + request.message_length);
   if (frame->data_len > length) rte_pktmbuf_trim(frame, static_cast<uint16_t>(frame->data_len - length));
   resolver_.send(frame, request.destination, request.source, now);
 }
@@ -75,7 +78,8 @@ void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, In
   const auto parsed = mirror::parse_cluster_header(bytes, settings_.cluster);
   if (const auto* reason = std::get_if<DropReason>(&parsed)) return refuse(*reason);
   const auto& view = std::get<mirror::ClusterFrameView>(parsed);
-  if (view.from == settings_.node && view.boot == settings_.boot) return refuse(DropReason::ethernet_not_for_us);
+  if (view.from == settings_.node && view.boot == settings_.boot)
+    return refuse(DropReason::ethernet_not_for_us);
   const bool is_peer = peer_.workers > 0 && view.from == peer_.node && view.boot == peer_.boot;
   switch (view.kind) {
     case mirror::ClusterFrameKind::mirror_data:

@@ -28,7 +28,8 @@ neighbour::ResolverSettings Worker::resolver_settings(const WorkerSettings& sett
   return resolver;
 }
 
-Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_mempool* pool, uint64_t seed, Instant start)
+Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_mempool* pool, uint64_t seed,
+               Instant start)
     : settings_(settings),
       pool_(pool),
       random_(seed),
@@ -57,7 +58,8 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
 }
 
 void Worker::add_groups() {
-  for (const PoolSetup& pool : settings_.pools) pools_.push_back(std::make_unique<service::BackendPool>(pool.backends));
+  for (const PoolSetup& pool : settings_.pools)
+    pools_.push_back(std::make_unique<service::BackendPool>(pool.backends));
   for (const GroupSetup& group : settings_.groups) {
     const tcp::GroupIndex index = engine_.add_group(group.id);
     std::vector<IpAddress> sources;

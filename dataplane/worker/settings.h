@@ -20,8 +20,8 @@ enum class ApplicationKind : uint8_t { proxy, echo, discard, tally };
 struct PortSetup {
   Port* port = nullptr;
   std::string name;
-  bool peer = false;               // carries the mirror
-  std::vector<Prefix> addresses;   // the node's own
+  bool peer = false;              // carries the mirror
+  std::vector<Prefix> addresses;  // the node's own
 };
 
 struct GroupAddress {
@@ -60,7 +60,8 @@ struct RouteSetup {
 
 // What the workers of one node tell each other without a message.
 struct SharedSigns {
-  std::atomic<int64_t> peer_beat_ns{INT64_MIN};  // when the peer was last heard on any link; written by worker 0
+  std::atomic<int64_t> peer_beat_ns{
+      INT64_MIN};  // when the peer was last heard on any link; written by worker 0
   std::atomic<int64_t> peer_link_beat_ns{INT64_MIN};  // the same on the link that carries the mirror
 };
 

@@ -39,15 +39,16 @@ bool Worker::run_once(Instant now) {
 }
 
 Instant Worker::next_deadline() {
-  Instant next = std::min({engine_.next_deadline(), resolver_.next_deadline(), next_beat_, check_.next_deadline()});
+  Instant next =
+      std::min({engine_.next_deadline(), resolver_.next_deadline(), next_beat_, check_.next_deadline()});
   for (const auto& log : logs_)
     if (log != nullptr) next = std::min(next, log->next_deadline());
   planned_ = std::max(next, now_);
   return next;
 }
 
-// Between two rounds lies what we planned; whatever exceeds it, somebody else had the processor, or stopped us. A node
-// that was away must not go on as if nothing had happened: its successor may speak already.
+// Between two rounds lies what we planned; whatever exceeds it, somebody else had the processor, or stopped
+// us. A node that was away must not go on as if nothing had happened: its successor may speak already.
 void Worker::notice_absence(Instant now) {
   const Duration absence = now - std::max(planned_, now_);
   if (absence <= Duration::zero()) return;
@@ -112,8 +113,8 @@ void Worker::send_on_all_links(mirror::ClusterFrameKind kind, std::span<const ui
   view.boot = settings_.boot;
   view.payload = payload;
   for (unsigned port = 0; port < settings_.ports.size(); ++port) {
-    rte_mbuf* frame = mirror::make_cluster_frame(pool_, settings_.ports[port].port->mac(), wire::kClusterMulticast, view,
-                                                 settings_.cluster);
+    rte_mbuf* frame = mirror::make_cluster_frame(pool_, settings_.ports[port].port->mac(),
+                                                 wire::kClusterMulticast, view, settings_.cluster);
     if (frame == nullptr)
       drops_.count(DropReason::mbuf_pool_empty);
     else
@@ -127,7 +128,8 @@ void Worker::publish_status() {
   for (size_t i = 0; i < settings_.groups.size(); ++i) {
     const tcp::Group& group = engine_.group(static_cast<tcp::GroupIndex>(i));
     status_.groups[i].legs.store(group.legs, relaxed);
-    status_.groups[i].unprotected.store(group.voice ? group.legs - std::min(group.legs, group.legs_mirrored) : 0, relaxed);
+    status_.groups[i].unprotected.store(
+        group.voice ? group.legs - std::min(group.legs, group.legs_mirrored) : 0, relaxed);
     status_.groups[i].clock_us.store(group.clock.micros(now_), relaxed);
   }
   uint32_t worst = logs_.empty() ? 0 : 2;
@@ -167,7 +169,10 @@ void Worker::publish_status() {
     legs += stream.replica->legs();
     records += stream.replica->records();
   }
-  const State state = any_stale ? State::stale : any_none ? State::none : any_syncing ? State::syncing : State::synced;
+  const State state = any_stale     ? State::stale
+                      : any_none    ? State::none
+                      : any_syncing ? State::syncing
+                                    : State::synced;
   status_.replica_state.store(static_cast<uint32_t>(state), relaxed);
   status_.replica_legs.store(legs, relaxed);
   status_.replica_records.store(records, relaxed);
@@ -193,7 +198,9 @@ void Worker::transmit(rte_mbuf* frame, const FlowKey& key) {
   resolver_.send(frame, key.local, key.remote, now_);
 }
 
-void Worker::transmit_cluster(rte_mbuf* frame) { emit(peer_port_, frame); }
+void Worker::transmit_cluster(rte_mbuf* frame) {
+  emit(peer_port_, frame);
+}
 
 void Worker::emit(unsigned port, rte_mbuf* frame) {
   outgoing_[port].push_back(frame);
@@ -211,7 +218,8 @@ uint64_t Worker::drops_of(DropReason reason) const {
 }
 
 const service::Proxy* Worker::proxy(ServiceId service) const {
-  const auto it = std::ranges::find(proxies_, service, &std::pair<ServiceId, std::unique_ptr<service::Proxy>>::first);
+  const auto it =
+      std::ranges::find(proxies_, service, &std::pair<ServiceId, std::unique_ptr<service::Proxy>>::first);
   return it == proxies_.end() ? nullptr : it->second.get();
 }
 

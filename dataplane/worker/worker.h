@@ -20,15 +20,17 @@
 
 namespace understudy::worker {
 
-// One lcore's share of the node: the shards that map to it, from frame to frame. It has no clock and no thread of its own:
-// whoever runs it (an lcore, a test, a simulator) calls run_once with the time. One thread, but for status() and the
-// mailboxes, whose other end is control's.
+// One lcore's share of the node: the shards that map to it, from frame to frame. It has no clock and no
+// thread of its own: whoever runs it (an lcore, a test, a simulator) calls run_once with the time. One
+// thread, but for status() and the mailboxes, whose other end is control's.
 class Worker final : private tcp::SegmentSink, private mirror::FrameSink, private neighbour::Egress {
  public:
   // `pool` serves all frames made here. Names inside DPDK are made unique with `name`.
-  Worker(const std::string& name, const WorkerSettings& settings, rte_mempool* pool, uint64_t seed, Instant start);
+  Worker(const std::string& name, const WorkerSettings& settings, rte_mempool* pool, uint64_t seed,
+         Instant start);
 
-  // One round: commands, frames, timers, mirror, output. True if there was something to do: call again at once.
+  // One round: commands, frames, timers, mirror, output. True if there was something to do: call again at
+  // once.
   bool run_once(Instant now);
   // Nothing happens by itself before this instant. Tell run_once no later.
   Instant next_deadline();
@@ -131,8 +133,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   service::Discard discard_;
   service::Tally tally_;
   service::ConnectCheck check_;
-  std::vector<std::unique_ptr<service::BackendPool>> pools_;      // by position in settings_.pools
-  std::vector<std::unique_ptr<service::SourcePool>> sources_;     // by position in settings_.groups
+  std::vector<std::unique_ptr<service::BackendPool>> pools_;   // by position in settings_.pools
+  std::vector<std::unique_ptr<service::SourcePool>> sources_;  // by position in settings_.groups
   std::vector<std::pair<ServiceId, std::unique_ptr<service::Proxy>>> proxies_;
 
   // Mirror.

@@ -45,6 +45,7 @@ rte_mempool* start_dpdk() {
   for (std::string& word : words) arguments.push_back(word.data());
   invariant(rte_eal_init(static_cast<int>(arguments.size()), arguments.data()) >= 0,
             "bench: the EAL does not start");
+  rmdir(rte_eal_get_runtime_dir());  // empty, and DPDK would leave it behind
   rte_mempool* pool =
       rte_pktmbuf_pool_create("bench", kBuffers, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
   invariant(pool != nullptr, "bench: no memory for the packet buffers");

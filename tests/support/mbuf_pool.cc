@@ -43,6 +43,8 @@ void start_eal() {
   for (std::string& word : words) arguments.push_back(word.data());
   invariant(rte_eal_init(static_cast<int>(arguments.size()), arguments.data()) >= 0,
             "tests: the EAL does not start");
+  // Even without files DPDK leaves an empty directory behind.
+  rmdir(rte_eal_get_runtime_dir());
   pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed);
 }
 

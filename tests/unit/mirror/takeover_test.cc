@@ -260,7 +260,7 @@ TEST(RandomCrashes, EverySessionGoesOn) {
 
 // Seeds that once found a fault.
 TEST(RandomCrashes, FoundBefore) {
-  for (const uint64_t seed : {28555, 30370, 45748}) crash_at_random(seed);
+  for (const uint64_t seed : {28555, 30370, 45748, 64342}) crash_at_random(seed);
 }
 
 // The link between the nodes fails: service goes on without protection; a new stream protects again.

@@ -183,8 +183,15 @@ void ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
 void ChannelSender::tick(Instant now) {
   if (!open_) return;
   if (retransmit_at_ <= now && in_flight() > 0) {
-    ++retransmitted_;
-    send(una_, now);
+    // A whole burst may be missing, more than the acknowledgement's bitmap shows.
+    constexpr uint32_t kBurst = 32;
+    uint32_t sent = 0;
+    for (uint32_t sequence = una_; sequence != next_ && sent < kBurst; ++sequence) {
+      if (slot(sequence).received || now - slot(sequence).sent_at < settings_.retransmit_min) continue;
+      ++retransmitted_;
+      ++sent;
+      send(sequence, now);
+    }
     retransmit_wait_ = std::min<Duration>(2 * retransmit_wait_, 20ms);
     retransmit_at_ = now + retransmit_wait_;
   }

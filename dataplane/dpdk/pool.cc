@@ -51,12 +51,11 @@ void set_unregistered_buffers_aside(rte_mempool& pool) {
   const uintptr_t registered_end = begin + pool.populated_size * each;
   std::vector<void*> all(pool.size);
   if (rte_mempool_ops_dequeue_bulk(&pool, all.data(), pool.size) != 0) return;
-  const auto beyond = std::ranges::remove_if(all, [&](const void* buffer) {
+  std::erase_if(all, [&](const void* buffer) {
     const auto address = reinterpret_cast<uintptr_t>(buffer);
     return address - pool.header_size < registered_begin ||
            address + pool.elt_size + pool.trailer_size > registered_end;
   });
-  all.erase(beyond.begin(), beyond.end());
   rte_mempool_ops_enqueue_bulk(&pool, all.data(), static_cast<unsigned>(all.size()));
 }
 

@@ -138,7 +138,8 @@ struct Takeover {
 using LogSink = std::function<void(LogLevel, std::string_view sentence)>;
 
 // The failover machine of one group. Single-threaded, virtual time; actions are appended to `actions`. The
-// table of (state, event) is in failover.cc; what is not in it is ignored, and the unit test lists that, too.
+// table of (state, event) is in failover_table.cc; what is not in it is ignored, and the unit test lists
+// that, too.
 class FailoverMachine {
  public:
   // Starts in `learning` and asks who is there.

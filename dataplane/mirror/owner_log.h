@@ -48,11 +48,6 @@ class OwnerLog {
   uint64_t payload_budget() const;
   const ChannelSender& channel() const { return channel_; }
   DropCounters& drops() { return drops_; }
-  // Longest and summed delay between a record's frame and its commit.
-  struct Lag {
-    uint64_t commits = 0;
-    uint32_t gates_open = 0;
-  };
   uint32_t gates_waiting() const { return static_cast<uint32_t>(gate_tail_ - gate_head_); }
 
  private:

@@ -119,8 +119,6 @@ void Worker::obey(const Command& command, Instant now) {
           });
       command.neighbours->done.store(true, std::memory_order_release);
       break;
-    case Command::Kind::reopen_ports:
-      break;  // by whoever runs the worker: ports are above this folder
   }
 }
 

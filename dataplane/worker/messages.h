@@ -35,7 +35,6 @@ struct Command {
     broadcast,     // frame: a cluster frame's payload, number: ClusterFrameKind; goes out on every link
     connections,   // query
     neighbours,    // neighbours
-    reopen_ports,  // throw away what the ports still hold (fencing)
   };
   Kind kind = Kind::promote;
   GroupId group;

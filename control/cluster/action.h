@@ -41,6 +41,16 @@ struct SendOwnership {
 };
 // Broadcast a solicit frame (no payload) on every link.
 struct SendSolicit {};
+// Broadcast this payload as a vote frame on every link.
+struct SendVote {
+  std::vector<uint8_t> payload;
+};
+// Put these bytes where a restart finds them, synced, in place of what was kept before; then
+// Arbiter::on_kept(sequence). What was promised in them is told to nobody before.
+struct Keep {
+  uint64_t sequence = 0;
+  std::vector<uint8_t> bytes;
+};
 // For the operator: log, and count.
 struct Event {
   LogLevel level = LogLevel::notice;
@@ -51,8 +61,8 @@ struct Stop {
   std::string sentence;
 };
 
-using Action =
-    std::variant<Promote, Demote, Mute, Unmute, ProbeWitnesses, SendOwnership, SendSolicit, Event, Stop>;
+using Action = std::variant<Promote, Demote, Mute, Unmute, ProbeWitnesses, SendOwnership, SendSolicit,
+                            SendVote, Keep, Event, Stop>;
 using Actions = std::vector<Action>;
 
 }  // namespace understudy::cluster

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/instant.h"
+#include "common/strong.h"
+#include "control/cluster/action.h"
+#include "dataplane/mirror/heartbeat.h"
+
+namespace understudy::cluster {
+
+// What a candidate asks the arbiter for.
+struct Claim {
+  GroupId group;
+  Epoch ballot;          // of this node, above every ballot that it has seen
+  Epoch followed;        // the owner's, that it mirrors; zero: it has followed nobody
+  bool in_sync = false;  // it holds the connections of that owner, up to what that owner has promised
+  bool cold = false;     // nobody in sync has been heard for cold_takeover_after: it would discard them
+};
+
+// What the arbiter says in its own time.
+struct Verdict {
+  enum class Kind : uint8_t {
+    granted,   // the claim of `ballot`: this node owns from now on, and speaks until lease_until()
+    denied,    // not now, and why; the next claim needs a ballot above `highest`
+    recorded,  // `standby` (zero: nobody) is in the in-sync set now, where every successor has to look
+  };
+  Kind kind = Kind::denied;
+  GroupId group;
+  Epoch ballot;
+  Epoch highest;    // denied: the highest ballot that anybody answered with
+  NodeId standby;   // recorded
+  std::string why;  // denied
+};
+
+// Who may own a group, and for how long its owner may speak. Asynchronous and pure: calls carry the time, and
+// none of them waits; what is to be done outside (frames to send, promises to sync to disk) comes out of
+// take_actions(), what was decided out of take_verdicts(). An implementation that talks to a service of its
+// own (etcd) gets a transport in its constructor, starts calls in claim(), record() and tick(), and looks for
+// their answers in tick(). One thread, that of control.
+//
+// The contract that keeps a group at one voice:
+//   - between two moments at which lease_until(group, epoch) lies ahead, on two nodes, for two epochs, there
+//     is one at which the older lease is over, on every clock that is off by less than 0.5 %;
+//   - a verdict `granted` for a ballot comes after every lease under a lower one is over for good;
+//   - a candidate outside the recorded in-sync set is granted nothing but a cold claim;
+//   - `recorded` comes only when whoever decides the next claim knows it.
+class Arbiter {
+ public:
+  virtual ~Arbiter() = default;
+  virtual std::string_view name() const = 0;
+
+  // Asks for a group. One claim per group: a new one takes the place of the one before. Repeats itself until
+  // there is a verdict or withdraw().
+  virtual void claim(const Claim& claim, Instant now) = 0;
+  // The claim is off, or the group is given up: whatever was promised to this node is free for others.
+  virtual void withdraw(GroupId group, Instant now) = 0;
+  // As owner under `epoch`: from now on `standby` is to count as in sync (zero: nobody). A new call takes the
+  // place of the one before.
+  virtual void record(GroupId group, Epoch epoch, NodeId standby, Instant now) = 0;
+  // As owner under `epoch`: not to speak from this moment on. Instant::min() without a lease, kNever where
+  // leases are not used.
+  virtual Instant lease_until(GroupId group, Epoch epoch) const = 0;
+
+  // A numbered heartbeat of worker 0 left this node; `sent` is before it reached the port.
+  virtual void on_beat_sent(uint32_t number, Instant sent) = 0;
+  // The first arrival of a heartbeat of another node's worker 0.
+  virtual void on_beat(const mirror::Heartbeat& beat, Instant received) = 0;
+  // What this node's heartbeats say of its promises: echoes, and as owner the in-sync set.
+  virtual void fill(mirror::GroupBeat& beat) const = 0;
+  // A vote frame from a member (ClusterFrameKind::vote).
+  virtual void on_vote(NodeId from, BootId boot, std::span<const uint8_t> payload, Instant now) = 0;
+  // What action Keep{sequence} asked for is on disk, or could not be put there.
+  virtual void on_kept(uint64_t sequence, bool is_kept, Instant now) = 0;
+
+  virtual void tick(Instant now) = 0;
+  virtual Instant next_deadline() const = 0;
+  virtual std::vector<Verdict> take_verdicts() = 0;
+  virtual Actions take_actions() = 0;
+};
+
+}  // namespace understudy::cluster

@@ -71,9 +71,13 @@ std::string Prefix::to_string() const {
   return fmt::format("{}/{}", address.to_string(), length);
 }
 
+std::string with_port(const IpAddress& address, PortNumber port) {
+  return address.is_v4() ? fmt::format("{}:{}", address.to_string(), port.value())
+                         : fmt::format("[{}]:{}", address.to_string(), port.value());
+}
+
 std::string FlowKey::to_string() const {
-  return fmt::format("{}:{} -> {}:{}", remote.to_string(), remote_port.value(), local.to_string(),
-                     local_port.value());
+  return fmt::format("{} -> {}", with_port(remote, remote_port), with_port(local, local_port));
 }
 
 }  // namespace understudy

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <cstring>
@@ -42,11 +43,22 @@ class IpAddress {
   }
   static std::optional<IpAddress> parse(std::string_view text);
   constexpr const std::array<uint8_t, 16>& bytes() const { return bytes_; }
+  // Two comparisons of words: it is asked for every segment.
   constexpr bool is_v4() const {
-    for (int i = 0; i < 10; ++i)
-      if (bytes_[i] != 0) return false;
-    return bytes_[10] == 0xff && bytes_[11] == 0xff;
+    const auto [first, second] = std::bit_cast<std::array<uint64_t, 2>>(bytes_);
+    const auto [prefix, host] = std::bit_cast<std::array<uint32_t, 2>>(second);
+    constexpr auto kMapped = std::bit_cast<uint32_t>(std::array<uint8_t, 4>{0, 0, 0xff, 0xff});
+    return first == 0 && prefix == kMapped;
   }
+  constexpr bool is_multicast() const { return is_v4() ? (bytes_[12] & 0xf0) == 0xe0 : bytes_[0] == 0xff; }
+  constexpr bool is_loopback() const {
+    if (is_v4()) return bytes_[12] == 127;
+    IpAddress loopback;
+    loopback.bytes_[15] = 1;
+    return *this == loopback;
+  }
+  // fe80::/10 (RFC 4291 section 2.5.6): means something on one link only.
+  constexpr bool is_link_local_v6() const { return bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80; }
   constexpr bool is_unspecified() const { return *this == IpAddress() || *this == v4(0); }
   constexpr uint32_t v4_host_order() const {
     return static_cast<uint32_t>(bytes_[12]) << 24 | static_cast<uint32_t>(bytes_[13]) << 16 |
@@ -68,6 +80,9 @@ struct Prefix {
   std::string to_string() const;
   friend constexpr auto operator<=>(const Prefix&, const Prefix&) = default;
 };
+
+// 10.10.0.10:80 or [fd00:10::10]:80 (RFC 3986 section 3.2.2).
+std::string with_port(const IpAddress& address, PortNumber port);
 
 // A TCP connection as this node sees it. Bytes without padding: it is hashed as memory.
 struct FlowKey {

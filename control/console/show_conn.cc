@@ -7,11 +7,6 @@
 namespace understudy::console {
 namespace {
 
-std::string end_text(const IpAddress& address, PortNumber port) {
-  return address.is_v4() ? fmt::format("{}:{}", address.to_string(), port.value())
-                         : fmt::format("[{}]:{}", address.to_string(), port.value());
-}
-
 Json key_json(const FlowKey& key) {
   return {{"local", key.local.to_string()},
           {"local_port", key.local_port.value()},
@@ -48,12 +43,12 @@ std::string to_text(const ConnectionsView& view) {
   for (const ConnectionView& connection : view.connections) {
     const FlowKey& key = connection.key;
     const auto& partner = connection.partner;
-    table.row({end_text(key.remote, key.remote_port), end_text(key.local, key.local_port), connection.state,
+    table.row({with_port(key.remote, key.remote_port), with_port(key.local, key.local_port), connection.state,
                connection.group, connection.service, connection.is_protected ? "yes" : "no",
                std::to_string(connection.bytes_held), span_text(connection.rtt),
                connection.congestion_window == 0 ? "-" : std::to_string(connection.congestion_window),
-               partner ? fmt::format("{} from {}", end_text(partner->remote, partner->remote_port),
-                                     end_text(partner->local, partner->local_port))
+               partner ? fmt::format("{} from {}", with_port(partner->remote, partner->remote_port),
+                                     with_port(partner->local, partner->local_port))
                        : "-"});
   }
   std::string text = view.connections.empty() ? "" : table.to_string();

@@ -9,7 +9,10 @@
 namespace understudy::neighbour {
 
 Claims::Claims(std::vector<MacAddress> port_macs)
-    : port_macs_(std::move(port_macs)), slots_(16, 0), group_macs_(port_macs_.size()) {}
+    : port_macs_(std::move(port_macs)),
+      slots_(16, 0),
+      group_macs_(port_macs_.size()),
+      multicast_macs_(port_macs_.size()) {}
 
 void Claims::add_own(uint16_t port, const IpAddress& address) {
   invariant(port < ports(), "claims: an address on a port that does not exist");
@@ -32,6 +35,7 @@ void Claims::add(const Claim& claim) {
     while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
     slots_[slot] = static_cast<uint16_t>(i + 1);
   }
+  collect_macs();
 }
 
 void Claims::set_active(GroupId group, bool active) {
@@ -41,11 +45,17 @@ void Claims::set_active(GroupId group, bool active) {
 }
 
 void Claims::collect_macs() {
+  const auto add_once = [](std::vector<MacAddress>& macs, const MacAddress& mac) {
+    if (std::find(macs.begin(), macs.end(), mac) == macs.end()) macs.push_back(mac);
+  };
   for (auto& macs : group_macs_) macs.clear();
+  for (auto& macs : multicast_macs_) macs.clear();
   for (const Claim& claim : claims_) {
-    auto& macs = group_macs_[claim.port];
-    if (claim.group && claim.active && std::find(macs.begin(), macs.end(), claim.mac) == macs.end())
-      macs.push_back(claim.mac);
+    if (!claim.active) continue;
+    if (claim.group) add_once(group_macs_[claim.port], claim.mac);
+    if (claim.address.is_v4()) continue;
+    add_once(multicast_macs_[claim.port], wire::multicast_mac(wire::kAllNodes));
+    add_once(multicast_macs_[claim.port], wire::multicast_mac(wire::solicited_node_multicast(claim.address)));
   }
 }
 
@@ -69,9 +79,8 @@ const Claim* Claims::find(uint16_t port, const IpAddress& address) const {
 
 bool Claims::accepts_mac(uint16_t port, const MacAddress& destination) const {
   if (destination == port_macs_[port]) return true;
-  if (destination.is_multicast())
-    return destination == MacAddress::broadcast() || destination == wire::kClusterMulticast;
-  const auto& macs = group_macs_[port];
+  if (destination == MacAddress::broadcast() || destination == wire::kClusterMulticast) return true;
+  const auto& macs = destination.is_multicast() ? multicast_macs_[port] : group_macs_[port];
   return std::find(macs.begin(), macs.end(), destination) != macs.end();
 }
 
@@ -88,6 +97,26 @@ std::optional<ArpFrame> Claims::answer(uint16_t port, const wire::ArpPacket& req
   reply.target_ip = request.sender_ip;
   ArpFrame frame;
   wire::build_arp_frame(frame, request.sender_mac, port_macs_[port], reply);
+  return frame;
+}
+
+std::optional<NeighbourFrame> Claims::answer(uint16_t port, const wire::NeighbourMessage& solicitation,
+                                             const MacAddress& ethernet_source) const {
+  if (solicitation.kind != wire::NeighbourMessage::Kind::solicitation) return std::nullopt;
+  const Claim* claim = find(port, solicitation.target);
+  if (claim == nullptr) return std::nullopt;
+  const bool to_one = !solicitation.source.is_unspecified();
+  wire::NeighbourMessage reply;
+  reply.kind = wire::NeighbourMessage::Kind::advertisement;
+  reply.source = reply.target = claim->address;
+  reply.destination = to_one ? solicitation.source : wire::kAllNodes;
+  reply.link_address = claim->mac;
+  reply.solicited = to_one;
+  reply.overrides = true;
+  const MacAddress to =
+      to_one ? solicitation.link_address.value_or(ethernet_source) : wire::multicast_mac(wire::kAllNodes);
+  NeighbourFrame frame;
+  wire::build_neighbour_frame(frame, to, port_macs_[port], reply);
   return frame;
 }
 

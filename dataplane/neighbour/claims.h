@@ -7,6 +7,7 @@
 
 #include "common/address.h"
 #include "dataplane/wire/arp.h"
+#include "dataplane/wire/neighbour_discovery.h"
 
 namespace understudy::neighbour {
 
@@ -14,12 +15,13 @@ namespace understudy::neighbour {
 struct Claim {
   uint16_t port = 0;
   IpAddress address;
-  MacAddress mac;                // what ARP says of the address
+  MacAddress mac;                // what ARP and neighbour discovery say of the address
   std::optional<GroupId> group;  // none: the node's own address
   bool active = false;           // own addresses always, a group's while this node speaks for it
 };
 
 using ArpFrame = std::array<uint8_t, wire::kArpFrameBytes>;
+using NeighbourFrame = std::array<uint8_t, wire::kNeighbourFrameBytes>;
 
 // The addresses that this node answers for, per port: its own, and those of groups, which are switched on and
 // off. Filled at start-up; one thread.
@@ -49,6 +51,11 @@ class Claims {
   // The reply to a request for an address claimed on that port; RFC 5227 probes (sender 0.0.0.0) are answered
   // too, announcements are not.
   std::optional<ArpFrame> answer(uint16_t port, const wire::ArpPacket& request) const;
+  // The same for a neighbour solicitation; the probes of duplicate address detection (RFC 4862 section 5.4.3)
+  // are answered to all nodes. `ethernet_source` gets the answer when the message does not say its sender's
+  // MAC.
+  std::optional<NeighbourFrame> answer(uint16_t port, const wire::NeighbourMessage& solicitation,
+                                       const MacAddress& ethernet_source) const;
 
  private:
   void add(const Claim& claim);
@@ -57,7 +64,9 @@ class Claims {
   std::vector<MacAddress> port_macs_;
   std::vector<Claim> claims_;
   std::vector<uint16_t> slots_;  // open addressing by address: index into claims_ plus one, 0 is free
-  std::vector<std::vector<MacAddress>> group_macs_;  // by port, of active claims, each once
+  // By port, of active claims, each once.
+  std::vector<std::vector<MacAddress>> group_macs_;
+  std::vector<std::vector<MacAddress>> multicast_macs_;  // to which solicitations of IPv6 claims go
 };
 
 }  // namespace understudy::neighbour

@@ -3,23 +3,16 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "dataplane/wire/frame.h"
 
 namespace understudy::neighbour {
 namespace {
-
-using Operation = wire::ArpPacket::Operation;
 
 std::vector<MacAddress> macs_of(const std::vector<ResolverPort>& ports) {
   std::vector<MacAddress> macs;
   macs.reserve(ports.size());
   for (const ResolverPort& port : ports) macs.push_back(port.mac);
   return macs;
-}
-
-ArpFrame framed(const wire::ArpPacket& packet, const MacAddress& destination, const MacAddress& source) {
-  ArpFrame frame;
-  wire::build_arp_frame(frame, destination, source, packet);
-  return frame;
 }
 
 }  // namespace
@@ -65,54 +58,25 @@ void Resolver::release(GroupId group) {
 
 void Resolver::send(rte_mbuf* frame, const IpAddress& source, const IpAddress& destination, Instant now) {
   const auto hop = routes_.find(destination);
-  if (!hop || !hop->address.is_v4()) {
+  if (!hop) {
     drop(DropReason::no_route, frame);
     return;
   }
   neighbours_.send(hop->port, hop->address, source, frame, now);
 }
 
-void Resolver::receive_arp(uint16_t port, const wire::ArpPacket& packet, const MacAddress& ethernet_source,
-                           Instant now) {
-  if (port >= claims_.ports() || packet.sender_mac.is_multicast() || packet.sender_mac.is_zero()) {
-    drops_.count(DropReason::arp_malformed);
-    return;
-  }
-  if (const Claim* claim = claims_.find(port, packet.sender_ip)) {
-    if (is_rival(*claim, packet, ethernet_source)) meet_rival(*claim, packet, ethernet_source, now);
-    return;  // never a neighbour
-  }
-  const bool to_us = claims_.find(port, packet.target_ip) != nullptr;
-  if (!packet.sender_ip.is_unspecified() && routes_.is_on_link(port, packet.sender_ip)) {
-    const bool is_answer = packet.operation == Operation::reply && to_us;
-    Heard how = Heard::in_passing;
-    if (is_answer) {
-      how = Heard::answer;
-    } else if (to_us) {
-      how = Heard::request_to_us;
-    }
-    neighbours_.heard(port, packet.sender_ip, packet.sender_mac, how, now);
-    if (is_answer) note_answer(packet.sender_ip, now);
-  }
-  if (voice_ == Voice::silent) return;
-  const auto reply = claims_.answer(port, packet);
-  if (reply && emit_arp(port, *reply)) ++counters_.replies_sent;
-}
-
 // A node that shares our virtual MAC gives itself away by the Ethernet source of its frames: only
 // announcements carry the group's MAC there.
-bool Resolver::is_rival(const Claim& claim, const wire::ArpPacket& packet,
-                        const MacAddress& ethernet_source) const {
+bool Resolver::is_rival(const Claim& claim, const Statement& statement) const {
   const MacAddress& own = claims_.mac_of_port(claim.port);
-  if (ethernet_source == own) return false;  // our own frame, sent back by the network
-  return packet.sender_mac != claim.mac || ethernet_source != claim.mac;
+  if (statement.ethernet_source == own) return false;  // our own frame, sent back by the network
+  return statement.mac != claim.mac || statement.ethernet_source != claim.mac;
 }
 
-void Resolver::meet_rival(const Claim& claim, const wire::ArpPacket& packet,
-                          const MacAddress& ethernet_source, Instant now) {
+void Resolver::meet_rival(const Claim& claim, const Statement& statement, Instant now) {
   ++counters_.rivals_heard;
   last_rival_ =
-      RivalSighting{claim.port, claim.address, claim.group, packet.sender_mac, ethernet_source, now};
+      RivalSighting{claim.port, claim.address, claim.group, statement.mac, statement.ethernet_source, now};
   if (voice_ == Voice::silent) return;
   if (claim.group) {
     if (announcements_.may_defend(*claim.group, now)) announce({*claim.group, Announcements::Round::defence});
@@ -134,7 +98,7 @@ Instant Resolver::next_deadline() const {
 
 bool Resolver::probe(const IpAddress& ip, Instant now) {
   const auto port = routes_.connected_port(ip);
-  if (!port || !ip.is_v4()) return false;
+  if (!port) return false;
   auto witness = std::find_if(witnesses_.begin(), witnesses_.end(),
                               [&](const Witness& known) { return known.ip == ip; });
   if (witness == witnesses_.end()) {
@@ -166,7 +130,8 @@ void Resolver::ask(uint16_t port, const IpAddress& ip, const MacAddress& to, con
 }
 
 void Resolver::forward(uint16_t port, const MacAddress& mac, rte_mbuf* frame) {
-  const wire::EthernetHeader header{mac.bytes(), claims_.mac_of_port(port).bytes(), wire::kEtherTypeIpv4};
+  const wire::EthernetHeader header{mac.bytes(), claims_.mac_of_port(port).bytes(),
+                                    wire::ether_type_of_packet(frame)};
   std::memcpy(rte_pktmbuf_mtod(frame, void*), &header, sizeof header);
   egress_.emit(port, frame);
 }
@@ -176,42 +141,28 @@ void Resolver::drop(DropReason reason, rte_mbuf* frame) {
   rte_pktmbuf_free(frame);
 }
 
-// We ask under the node's own address, preferably one of the network in question: under a group's address
-// the request would tie that address to a MAC, which is for announcements to do. A port without an address
-// of its own asks under the packet's source if that is claimed, else as a probe (RFC 5227 section 2.1.1).
-wire::ArpPacket Resolver::request_for(uint16_t port, const IpAddress& ip, const IpAddress& source) const {
-  wire::ArpPacket packet;
-  packet.operation = Operation::request;
-  packet.sender_mac = claims_.mac_of_port(port);
-  packet.sender_ip = IpAddress::v4(0);
-  packet.target_ip = ip;
-  const auto& own = ports_[port].addresses;
-  const auto near =
-      std::find_if(own.begin(), own.end(), [&](const Prefix& address) { return address.contains(ip); });
-  if (near != own.end()) {
-    packet.sender_ip = near->address;
-  } else if (!own.empty()) {
-    packet.sender_ip = own.front().address;
-  } else if (const Claim* claim = claims_.find(port, source)) {
-    packet.sender_mac = claim->mac;
-    packet.sender_ip = claim->address;
+const Prefix* Resolver::own_address_near(uint16_t port, const IpAddress& ip) const {
+  const Prefix* found = nullptr;
+  for (const Prefix& own : ports_[port].addresses) {
+    if (own.contains(ip)) return &own;
+    if (found == nullptr && own.address.is_v4() == ip.is_v4()) found = &own;
   }
-  return packet;
+  return found;
 }
 
 bool Resolver::send_request(uint16_t port, const IpAddress& ip, const MacAddress& to,
                             const IpAddress& source) {
-  return emit_arp(port, framed(request_for(port, ip, source), to, claims_.mac_of_port(port)));
+  return ip.is_v4() ? send_arp_request(port, ip, to, source) : send_solicitation(port, ip, to, source);
 }
 
-bool Resolver::emit_arp(uint16_t port, const ArpFrame& frame) {
+bool Resolver::emit(uint16_t port, std::span<const uint8_t> frame) {
   rte_mbuf* mbuf = rte_pktmbuf_alloc(pool_);
   if (mbuf == nullptr) {
     drops_.count(DropReason::mbuf_pool_empty);
     return false;
   }
-  char* data = rte_pktmbuf_append(mbuf, uint16_t{wire::kArpFrameBytes});
-  invariant(data != nullptr, "resolver: a pool whose buffers do not hold an ARP frame");
+  char* data = rte_pktmbuf_append(mbuf, static_cast<uint16_t>(frame.size()));
+  invariant(data != nullptr, "resolver: a pool whose buffers do not hold a request");
   std::memcpy(data, frame.data(), frame.size());
   egress_.emit(port, mbuf);
   return true;
@@ -225,27 +176,20 @@ void Resolver::announce(const Announcements::Due& due) {
   }
 }
 
-// A request, not a reply: Linux ignores replies while its entry is younger than locktime.
 void Resolver::announce_to_all(const Claim& claim) {
-  wire::ArpPacket packet;
-  packet.operation = Operation::request;
-  packet.sender_mac = claim.mac;
-  packet.sender_ip = claim.address;
-  packet.target_ip = claim.address;
-  if (emit_arp(claim.port, framed(packet, MacAddress::broadcast(), claim.mac)))
-    ++counters_.announcements_sent;
+  if (claim.address.is_v4())
+    announce_by_arp(claim, claim.address, MacAddress::broadcast());
+  else
+    announce_by_advertisement(claim, wire::kAllNodes, wire::multicast_mac(wire::kAllNodes));
 }
 
-// An ordinary request for the neighbour's own address overrides what it knew of ours, whatever its policy
-// about announcements is.
 void Resolver::announce_to_known(const Claim& claim) {
-  wire::ArpPacket packet;
-  packet.operation = Operation::request;
-  packet.sender_mac = claim.mac;
-  packet.sender_ip = claim.address;
   neighbours_.for_each_known(claim.port, [&](const IpAddress& ip, const MacAddress& mac) {
-    packet.target_ip = ip;
-    if (emit_arp(claim.port, framed(packet, mac, claim.mac))) ++counters_.announcements_sent;
+    if (ip.is_v4() != claim.address.is_v4()) return;
+    if (ip.is_v4())
+      announce_by_arp(claim, ip, mac);
+    else
+      announce_by_advertisement(claim, ip, mac);
   });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <rte_mbuf.h>
@@ -21,8 +22,8 @@ class Egress {
   virtual void emit(unsigned port, rte_mbuf* frame) = 0;
 };
 
-// Of all workers one speaks ARP for the node: answers requests, announces and defends claims. The others
-// only ask, for themselves.
+// Of all workers one speaks ARP and neighbour discovery for the node: answers requests, announces and defends
+// claims. The others only ask, for themselves.
 enum class Voice : uint8_t { silent, speaks };
 
 struct ResolverPort {
@@ -50,18 +51,22 @@ struct RivalSighting {
   uint16_t port = 0;
   IpAddress address;
   std::optional<GroupId> group;  // none: the node's own address
-  MacAddress mac;                // in the body of its ARP packet
+  MacAddress mac;                // in the body of its ARP packet or message
   MacAddress ethernet_source;
   Instant when{};
 };
 
-// The last step of a packet's way out, and all of ARP: next hop, MAC, claims. One object per worker, one
-// thread. Time is handed in and does not run backwards. IPv4; a destination of IPv6 has no route yet.
+// The last step of a packet's way out, all of ARP, and what a host with static addresses and routes needs of
+// neighbour discovery (RFC 4861: address resolution, reachability): next hop, MAC, claims. One object per
+// worker, one thread. Time is handed in and does not run backwards.
+//
+// Our addresses are not probed for duplicates before use (RFC 4862 section 5.4): a takeover cannot wait, and
+// who owns a group is settled between nodes. Others' probes for them are answered, and rivals are reported.
 class Resolver : private NeighbourEvents {
  public:
   static constexpr size_t kWitnessesMax = 64;
 
-  // `pool` is where ARP frames come from. `egress`, `pool` and `drops` outlive the resolver.
+  // `pool` is where requests and answers come from. `egress`, `pool` and `drops` outlive the resolver.
   Resolver(const ResolverSettings& settings, rte_mempool* pool, Egress& egress, DropCounters& drops);
 
   // Start-up.
@@ -79,6 +84,9 @@ class Resolver : private NeighbourEvents {
   // An ARP packet that came in on `port`. The frame's Ethernet destination has been accepted before.
   void receive_arp(uint16_t port, const wire::ArpPacket& packet, const MacAddress& ethernet_source,
                    Instant now);
+  // The same for neighbour discovery.
+  void receive_discovery(uint16_t port, const wire::NeighbourMessage& message,
+                         const MacAddress& ethernet_source, Instant now);
   void tick(Instant now);
   Instant next_deadline() const;
 
@@ -88,6 +96,8 @@ class Resolver : private NeighbourEvents {
   // When a reply of a probed witness last arrived.
   std::optional<Instant> last_answer(const IpAddress& ip) const;
 
+  // The node's own address of the family of `ip` on that port, preferably in one network with it; or null.
+  const Prefix* own_address_near(uint16_t port, const IpAddress& ip) const;
   const Claims& claims() const { return claims_; }
   const RouteTable& routes() const { return routes_; }
   const NeighbourTable& neighbours() const { return neighbours_; }
@@ -105,12 +115,31 @@ class Resolver : private NeighbourEvents {
   void forward(uint16_t port, const MacAddress& mac, rte_mbuf* frame) override;
   void drop(DropReason reason, rte_mbuf* frame) override;
 
-  wire::ArpPacket request_for(uint16_t port, const IpAddress& ip, const IpAddress& source) const;
+  // An address and what somebody says is its MAC.
+  struct Statement {
+    IpAddress ip;
+    MacAddress mac;
+    MacAddress ethernet_source;
+  };
+
+  // resolver_arp.cc, resolver_discovery.cc
+  wire::ArpPacket arp_request_for(uint16_t port, const IpAddress& ip, const IpAddress& source) const;
+  bool send_arp_request(uint16_t port, const IpAddress& ip, const MacAddress& to, const IpAddress& source);
+  void announce_by_arp(const Claim& claim, const IpAddress& to, const MacAddress& mac);
+  std::optional<IpAddress> solicitation_source(uint16_t port, const IpAddress& ip,
+                                               const IpAddress& source) const;
+  bool send_solicitation(uint16_t port, const IpAddress& ip, const MacAddress& to, const IpAddress& source);
+  void receive_solicitation(uint16_t port, const wire::NeighbourMessage& message,
+                            const MacAddress& ethernet_source, Instant now);
+  void receive_advertisement(uint16_t port, const wire::NeighbourMessage& message,
+                             const MacAddress& ethernet_source, Instant now);
+  void announce_by_advertisement(const Claim& claim, const IpAddress& to, const MacAddress& mac);
+
+  // resolver.cc
   bool send_request(uint16_t port, const IpAddress& ip, const MacAddress& to, const IpAddress& source);
-  bool emit_arp(uint16_t port, const ArpFrame& frame);
-  bool is_rival(const Claim& claim, const wire::ArpPacket& packet, const MacAddress& ethernet_source) const;
-  void meet_rival(const Claim& claim, const wire::ArpPacket& packet, const MacAddress& ethernet_source,
-                  Instant now);
+  bool emit(uint16_t port, std::span<const uint8_t> frame);
+  bool is_rival(const Claim& claim, const Statement& statement) const;
+  void meet_rival(const Claim& claim, const Statement& statement, Instant now);
   void note_answer(const IpAddress& ip, Instant now);
   void announce(const Announcements::Due& due);
   void announce_to_all(const Claim& claim);

@@ -12,15 +12,16 @@ namespace understudy::service {
 // predecessor may have opened legs whose records never arrived.
 class SourcePool {
  public:
-  SourcePool(std::vector<IpAddress> addresses, uint64_t salt)
-      : addresses_(std::move(addresses)), cursor_(salt) {}
+  SourcePool(const std::vector<IpAddress>& addresses, uint64_t salt);
   void salt(Epoch epoch, uint64_t secret_hash);
-  // A free (address, port) towards remote:port in `shard`; nothing when a bounded search finds none.
+  // A free (address, port) towards remote:port in `shard`, of the family of `remote`; nothing when a bounded
+  // search finds none.
   std::optional<FlowKey> pick(const tcp::Engine& engine, const IpAddress& remote, PortNumber port,
                               uint8_t shard);
 
  private:
-  std::vector<IpAddress> addresses_;
+  std::vector<IpAddress> v4_;
+  std::vector<IpAddress> v6_;
   uint64_t cursor_;
 };
 

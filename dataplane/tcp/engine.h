@@ -19,7 +19,7 @@
 
 namespace understudy::tcp {
 
-// Where finished segments go: IPv4 and TCP are built and checksummed, the Ethernet header is still unset.
+// Where finished segments go: IP and TCP are built and checksummed, the Ethernet header is still unset.
 class SegmentSink {
  public:
   virtual ~SegmentSink() = default;
@@ -159,7 +159,8 @@ class Engine {
   EngineCounters& counters() { return counters_; }
   DropCounters& drops() { return drops_; }
   uint32_t window_unit(const Connection& c) const { return 1U << c.rcv_scale; }
-  uint32_t mss_for_peer() const { return settings_.mtu - 40U; }
+  // What we tell a peer of this family: the MTU without IP and TCP headers (RFC 9293 section 3.7.1).
+  uint32_t mss_for_peer(const FlowKey& key) const { return settings_.mtu - (key.local.is_v4() ? 40U : 60U); }
 
  private:
   friend class EngineTestAccess;

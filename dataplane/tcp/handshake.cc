@@ -18,7 +18,9 @@ void Engine::choose_numbers(Connection& c, Instant now) {
 
 void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s) {
   const auto& o = s.options;
-  c.mss = static_cast<uint16_t>(std::clamp<uint32_t>(o.mss.value_or(536), 64, mss_for_peer()));
+  // RFC 9293 section 3.7.1: what a peer takes that does not say.
+  const uint16_t mss_unsaid = c.key.local.is_v4() ? 536 : 1220;
+  c.mss = static_cast<uint16_t>(std::clamp<uint32_t>(o.mss.value_or(mss_unsaid), 64, mss_for_peer(c.key)));
   c.window_scaling = o.window_scale.has_value();
   c.snd_scale = std::min<uint8_t>(o.window_scale.value_or(0), 14);  // RFC 7323 section 2.3
   if (!c.window_scaling) c.rcv_scale = 0;

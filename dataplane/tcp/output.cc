@@ -196,7 +196,7 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
   segment.window = window_to_advertise(c, is_syn);
   if (flags & wire::kAck) segment.ack = c.rcv.committed;
   if (is_syn) {
-    segment.options.mss = static_cast<uint16_t>(mss_for_peer());
+    segment.options.mss = static_cast<uint16_t>(mss_for_peer(c.key));
     if (c.state == State::syn_sent || c.window_scaling) segment.options.window_scale = c.rcv_scale;
     segment.options.sack_permitted = c.state == State::syn_sent || c.sack;
   }
@@ -233,7 +233,7 @@ bool Engine::window_update_due(const Connection& c) const {
   const int32_t gain = c.rcv.committed_edge - c.rcv.edge_sent;
   if (gain <= 0) return false;
   const int32_t left = c.rcv.edge_sent - c.rcv.nxt;
-  const auto mss = static_cast<int32_t>(mss_for_peer());
+  const auto mss = static_cast<int32_t>(mss_for_peer(c.key));
   // RFC 9293 section 3.8.6.2.2, receiver's side: at once when the peer is about to stop, in good portions
   // otherwise.
   return left < 2 * mss ? gain >= mss : gain >= static_cast<int32_t>(settings_.receive_buffer / 4);
@@ -249,7 +249,8 @@ void Engine::send_acknowledgements(Connection& c, Soft& soft, Instant now) {
   } else if (soft.challenge_ack) {
     copies = 1;
   } else if (unacknowledged > 0) {
-    const bool enough = unacknowledged > static_cast<int32_t>(mss_for_peer()) || soft.segments_since_ack >= 2;
+    const bool enough =
+        unacknowledged > static_cast<int32_t>(mss_for_peer(c.key)) || soft.segments_since_ack >= 2;
     if (soft.ack_now || (soft.ack_soon && enough) || !soft.ack_soon) copies = 1;
   }
   if (copies == 0 && window_update_due(c)) copies = 1;

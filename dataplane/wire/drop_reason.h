@@ -16,11 +16,15 @@ namespace understudy {
   X(ip_version_or_length, "IP version or header length wrong")                                       \
   X(ip_checksum, "IP header checksum wrong")                                                         \
   X(ip_fragment, "IP fragment")                                                                      \
+  X(ipv6_extension_header, "IPv6 extension header malformed, out of order, or one too many")         \
+  X(ipv6_option_refused, "IPv6 option or routing header that may not be skipped")                    \
   X(ip_source_invalid, "IP source address cannot be answered")                                       \
   X(ip_not_for_us, "IP destination is not ours")                                                     \
   X(ip_protocol_unknown, "IP protocol that no one here handles")                                     \
   X(icmp_malformed, "ICMP malformed or checksum wrong")                                              \
   X(icmp_ignored, "ICMP type that is not acted upon")                                                \
+  X(nd_malformed, "neighbour discovery message malformed, or not from this link")                    \
+  X(nd_ignored, "router discovery or redirect: routers are configured here")                         \
   X(tcp_header_length, "TCP header length wrong")                                                    \
   X(tcp_checksum, "TCP checksum wrong")                                                              \
   X(tcp_options_malformed, "TCP options malformed")                                                  \
@@ -43,8 +47,8 @@ namespace understudy {
   X(tcp_duplicate, "payload already received")                                                       \
   X(mirror_log_full, "payload dropped before acknowledgement: mirror log full")                      \
   X(mbuf_pool_empty, "no packet buffer free")                                                        \
-  X(neighbour_unresolved, "next hop did not answer ARP")                                             \
-  X(neighbour_queue_full, "too many packets wait for one ARP answer")                                \
+  X(neighbour_unresolved, "next hop did not answer ARP or ND")                                       \
+  X(neighbour_queue_full, "too many packets wait for one neighbour")                                 \
   X(no_route, "no route to the destination")                                                         \
   X(ring_full, "hand-over ring between workers full")                                                \
   X(port_transmit_full, "port did not take the frame")                                               \

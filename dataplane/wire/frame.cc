@@ -1,9 +1,12 @@
 #include "dataplane/wire/frame.h"
 
+#include <algorithm>
+
 #include "common/check.h"
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/icmp.h"
 #include "dataplane/wire/ipv4.h"
+#include "dataplane/wire/ipv6.h"
 
 namespace understudy::wire {
 namespace {
@@ -41,10 +44,24 @@ bool is_possible_source(uint32_t address) {
   return first != 0 && first != 127 && (first & 0xf0) != 224 && address != UINT32_MAX;
 }
 
-// `packet` is an IPv4 packet cut to its total length, with a header that was checked. `packet_offset` is its
-// place in the frame.
-ParsedFrame parse_tcp(Bytes packet, const Ipv4Header& ip, size_t packet_offset) {
-  const Bytes segment = packet.subspan(header_length(ip));
+// RFC 4291 section 2.5: multicast, loopback and the unspecified address are never a source on a link. Nor is
+// a mapped IPv4 address, which would pass for an IPv4 packet from here on.
+bool is_possible_source(const IpAddress& address) {
+  return !address.is_multicast() && !address.is_unspecified() && !address.is_loopback() && !address.is_v4();
+}
+
+// An IP packet whose headers were checked, cut to its length.
+struct Packet {
+  IpAddress source;
+  IpAddress destination;
+  Bytes payload;
+  size_t payload_offset = 0;  // place in the frame
+  uint8_t type_of_service = 0;
+  uint8_t hop_limit = 0;
+};
+
+ParsedFrame parse_tcp(const Packet& ip) {
+  const Bytes segment = ip.payload;
   if (segment.size() < sizeof(TcpHeader)) return DropReason::tcp_header_length;
   const auto header = read<TcpHeader>(segment);
   const size_t length = header_length(header);
@@ -52,8 +69,8 @@ ParsedFrame parse_tcp(Bytes packet, const Ipv4Header& ip, size_t packet_offset) 
 
   ParsedFrame parsed(std::in_place_type<TcpSegment>);
   auto& tcp = *std::get_if<TcpSegment>(&parsed);
-  tcp.source = IpAddress::v4(ip.source.get());
-  tcp.destination = IpAddress::v4(ip.destination.get());
+  tcp.source = ip.source;
+  tcp.destination = ip.destination;
   const uint64_t pseudo = checksum_pseudo_header(tcp.source, tcp.destination, kProtocolTcp,
                                                  static_cast<uint32_t>(segment.size()));
   if (checksum_finish(checksum_add(pseudo, segment)) != 0) return DropReason::tcp_checksum;
@@ -67,29 +84,53 @@ ParsedFrame parse_tcp(Bytes packet, const Ipv4Header& ip, size_t packet_offset) 
   tcp.type_of_service = ip.type_of_service;
   tcp.window = header.window.get();
   tcp.urgent_pointer = header.urgent_pointer.get();
-  tcp.payload_offset = static_cast<uint16_t>(packet_offset + header_length(ip) + length);
+  tcp.payload_offset = static_cast<uint16_t>(ip.payload_offset + length);
   tcp.payload_length = static_cast<uint16_t>(segment.size() - length);
   return parsed;
 }
 
-ParsedFrame parse_icmp(Bytes packet, const Ipv4Header& ip, size_t packet_offset) {
-  const Bytes message = packet.subspan(header_length(ip));
+IcmpEchoRequest echo_request(const Packet& ip) {
+  return {ip.source, ip.destination, static_cast<uint16_t>(ip.payload_offset),
+          static_cast<uint16_t>(ip.payload.size())};
+}
+
+ParsedFrame parse_icmp(const Packet& ip) {
+  const Bytes message = ip.payload;
   if (message.size() < sizeof(IcmpEcho)) return DropReason::icmp_malformed;
   if (message[0] != kIcmpEchoRequest) {
     return checksum_finish(checksum_add(0, message)) == 0 ? DropReason::icmp_ignored
                                                           : DropReason::icmp_malformed;
   }
   if (!is_icmp_echo_request(message)) return DropReason::icmp_malformed;
-  IcmpEchoRequest echo;
-  echo.source = IpAddress::v4(ip.source.get());
-  echo.destination = IpAddress::v4(ip.destination.get());
-  echo.message_offset = static_cast<uint16_t>(packet_offset + header_length(ip));
-  echo.message_length = static_cast<uint16_t>(message.size());
-  return echo;
+  return echo_request(ip);
+}
+
+// RFC 4861 section 7.1: what a router has passed on may have come from anywhere.
+ParsedFrame parse_discovery(const Packet& ip, uint8_t type) {
+  constexpr uint8_t kHopLimit = 255;
+  if (ip.hop_limit != kHopLimit) return DropReason::nd_malformed;
+  if (type != kNeighbourSolicitation && type != kNeighbourAdvertisement) return DropReason::nd_ignored;
+  const auto message = parse_neighbour_message(ip.payload, ip.source, ip.destination);
+  if (!message) return DropReason::nd_malformed;
+  return *message;
+}
+
+ParsedFrame parse_icmpv6(const Packet& ip) {
+  const Bytes message = ip.payload;
+  if (message.size() < sizeof(IcmpEcho)) return DropReason::icmp_malformed;
+  const uint64_t pseudo = checksum_pseudo_header(ip.source, ip.destination, kProtocolIcmpv6,
+                                                 static_cast<uint32_t>(message.size()));
+  if (checksum_finish(checksum_add(pseudo, message)) != 0) return DropReason::icmp_malformed;
+  const uint8_t type = message[0];
+  if (type >= kRouterSolicitation && type <= kRedirect) return parse_discovery(ip, type);
+  if (ip.source.is_unspecified()) return DropReason::ip_source_invalid;
+  if (type != kIcmpv6EchoRequest) return DropReason::icmp_ignored;
+  if (message[1] != 0) return DropReason::icmp_malformed;
+  return echo_request(ip);
 }
 
 // `bytes` is what follows the Ethernet header, padding included.
-ParsedFrame parse_ipv4(Bytes bytes, size_t packet_offset) {
+ParsedFrame parse_ipv4(Bytes bytes) {
   if (bytes.size() < sizeof(Ipv4Header)) return DropReason::frame_truncated;
   const auto header = read<Ipv4Header>(bytes);
   const size_t length = header_length(header);
@@ -97,18 +138,78 @@ ParsedFrame parse_ipv4(Bytes bytes, size_t packet_offset) {
   if (header.version_and_length >> 4 != 4 || length < sizeof(Ipv4Header) || total_length < length)
     return DropReason::ip_version_or_length;
   if (total_length > bytes.size()) return DropReason::frame_truncated;
-  const Bytes packet = bytes.first(total_length);
-  if (checksum_finish(checksum_add(0, packet.first(length))) != 0) return DropReason::ip_checksum;
+  if (checksum_finish(checksum_add(0, bytes.first(length))) != 0) return DropReason::ip_checksum;
   if (is_fragment(header)) return DropReason::ip_fragment;
   if (!is_possible_source(header.source.get())) return DropReason::ip_source_invalid;
+  const Packet packet{IpAddress::v4(header.source.get()),
+                      IpAddress::v4(header.destination.get()),
+                      bytes.first(total_length).subspan(length),
+                      sizeof(EthernetHeader) + length,
+                      header.type_of_service,
+                      header.time_to_live};
   switch (header.protocol) {
     case kProtocolTcp:
-      return parse_tcp(packet, header, packet_offset);
+      return parse_tcp(packet);
     case kProtocolIcmp:
-      return parse_icmp(packet, header, packet_offset);
+      return parse_icmp(packet);
     default:
       return DropReason::ip_protocol_unknown;
   }
+}
+
+ParsedFrame parse_ipv6(Bytes bytes) {
+  if (bytes.size() < sizeof(Ipv6Header)) return DropReason::frame_truncated;
+  const auto header = read<Ipv6Header>(bytes);
+  if (header.version() != 6) return DropReason::ip_version_or_length;
+  const Bytes rest = bytes.subspan(sizeof header);
+  if (header.payload_length.get() > rest.size()) return DropReason::frame_truncated;
+  const Bytes payload = rest.first(header.payload_length.get());
+  const auto walked = skip_extension_headers(payload, header.next_header);
+  if (const auto* reason = std::get_if<DropReason>(&walked)) return *reason;
+  const auto& upper = *std::get_if<UpperLayer>(&walked);
+  const Packet packet{IpAddress(header.source),      IpAddress(header.destination),
+                      payload.subspan(upper.offset), sizeof(EthernetHeader) + sizeof header + upper.offset,
+                      header.traffic_class(),        header.hop_limit};
+  if (packet.destination.is_v4()) return DropReason::ip_not_for_us;
+  const bool may_lack_source = upper.protocol == kProtocolIcmpv6 && packet.source == IpAddress();
+  if (!may_lack_source && !is_possible_source(packet.source)) return DropReason::ip_source_invalid;
+  switch (upper.protocol) {
+    case kProtocolTcp:
+      return parse_tcp(packet);
+    case kProtocolIcmpv6:
+      return parse_icmpv6(packet);
+    default:
+      return DropReason::ip_protocol_unknown;
+  }
+}
+
+std::optional<FlowKey> peek_ipv4(Bytes bytes) {
+  if (bytes.size() < sizeof(Ipv4Header)) return std::nullopt;
+  const auto ip = read<Ipv4Header>(bytes);
+  const size_t length = header_length(ip);
+  if (ip.version_and_length >> 4 != 4 || length < sizeof(Ipv4Header) || ip.protocol != kProtocolTcp ||
+      is_fragment(ip) || bytes.size() < length + sizeof(TcpHeader) ||
+      ip.total_length.get() < length + sizeof(TcpHeader))
+    return std::nullopt;
+  const auto tcp = read<TcpHeader>(bytes.subspan(length));
+  return FlowKey{IpAddress::v4(ip.destination.get()), IpAddress::v4(ip.source.get()),
+                 PortNumber(tcp.destination_port.get()), PortNumber(tcp.source_port.get())};
+}
+
+std::optional<FlowKey> peek_ipv6(Bytes bytes) {
+  if (bytes.size() < sizeof(Ipv6Header)) return std::nullopt;
+  const auto ip = read<Ipv6Header>(bytes);
+  const Bytes payload =
+      bytes.subspan(sizeof ip, std::min<size_t>(bytes.size() - sizeof ip, ip.payload_length.get()));
+  if (ip.version() != 6) return std::nullopt;
+  const auto walked = skip_extension_headers(payload, ip.next_header);
+  const auto* upper = std::get_if<UpperLayer>(&walked);
+  if (upper == nullptr || upper->protocol != kProtocolTcp ||
+      payload.size() < upper->offset + sizeof(TcpHeader))
+    return std::nullopt;
+  const auto tcp = read<TcpHeader>(payload.subspan(upper->offset));
+  return FlowKey{IpAddress(ip.destination), IpAddress(ip.source), PortNumber(tcp.destination_port.get()),
+                 PortNumber(tcp.source_port.get())};
 }
 
 ParsedFrame parse_arp_frame(Bytes bytes) {
@@ -126,7 +227,9 @@ ParsedFrame parse_frame(const rte_mbuf* frame) {
   const Bytes rest = bytes.subspan(sizeof(EthernetHeader));
   switch (read<EthernetHeader>(bytes).type.get()) {
     case kEtherTypeIpv4:
-      return parse_ipv4(rest, sizeof(EthernetHeader));
+      return parse_ipv4(rest);
+    case kEtherTypeIpv6:
+      return parse_ipv6(rest);
     case kEtherTypeArp:
       return parse_arp_frame(rest);
     case kEtherTypeCluster:
@@ -137,56 +240,30 @@ ParsedFrame parse_frame(const rte_mbuf* frame) {
 }
 
 std::optional<FlowKey> peek_flow(const rte_mbuf* frame) {
-  Bytes bytes = bytes_of(frame);
-  if (bytes.size() < sizeof(EthernetHeader) + sizeof(Ipv4Header)) return std::nullopt;
-  if (read<EthernetHeader>(bytes).type.get() != kEtherTypeIpv4) return std::nullopt;
-  bytes = bytes.subspan(sizeof(EthernetHeader));
-  const auto ip = read<Ipv4Header>(bytes);
-  const size_t length = header_length(ip);
-  if (ip.version_and_length >> 4 != 4 || length < sizeof(Ipv4Header) || ip.protocol != kProtocolTcp ||
-      is_fragment(ip) || bytes.size() < length + sizeof(TcpHeader) ||
-      ip.total_length.get() < length + sizeof(TcpHeader))
-    return std::nullopt;
-  const auto tcp = read<TcpHeader>(bytes.subspan(length));
-  return FlowKey{IpAddress::v4(ip.destination.get()), IpAddress::v4(ip.source.get()),
-                 PortNumber(tcp.destination_port.get()), PortNumber(tcp.source_port.get())};
+  const Bytes bytes = bytes_of(frame);
+  if (bytes.size() < sizeof(EthernetHeader)) return std::nullopt;
+  const Bytes rest = bytes.subspan(sizeof(EthernetHeader));
+  switch (read<EthernetHeader>(bytes).type.get()) {
+    case kEtherTypeIpv4:
+      return peek_ipv4(rest);
+    case kEtherTypeIpv6:
+      return peek_ipv6(rest);
+    default:
+      return std::nullopt;
+  }
 }
 
-void build_tcp_frame(rte_mbuf* frame, const TcpSegmentToSend& segment) {
-  invariant(rte_pktmbuf_headroom(frame) >= kTcpHeadroom && frame->nb_segs == 1,
-            "tcp: a payload without headroom, or in more than one segment");
-  std::array<uint8_t, sizeof(TcpHeader) + kTcpOptionsMax> bytes;
-  const size_t options_length = build_tcp_options(
-      segment.options, std::span<uint8_t, kTcpOptionsMax>(bytes.data() + sizeof(TcpHeader), kTcpOptionsMax));
-  const auto header_bytes = static_cast<uint16_t>(sizeof(TcpHeader) + options_length);
-  const size_t tcp_length = header_bytes + size_t{rte_pktmbuf_data_len(frame)};
-  invariant(tcp_length <= UINT16_MAX - sizeof(Ipv4Header), "tcp: a payload longer than a datagram");
-
-  TcpHeader tcp;
-  tcp.source_port.set(segment.key.local_port.value());
-  tcp.destination_port.set(segment.key.remote_port.value());
-  tcp.sequence.set(segment.seq.raw());
-  tcp.acknowledgement.set(segment.ack.raw());
-  tcp.data_offset = static_cast<uint8_t>(header_bytes / 4 << 4);
-  tcp.flags = segment.flags;
-  tcp.window.set(segment.window);
-  tcp.checksum.set(0);
-  tcp.urgent_pointer.set(segment.urgent_pointer);
-  std::memcpy(bytes.data(), &tcp, sizeof tcp);
-  // The header is always a multiple of four bytes, so the payload begins at an even offset of the sum.
-  uint64_t sum = checksum_pseudo_header(segment.key.local, segment.key.remote, kProtocolTcp,
-                                        static_cast<uint32_t>(tcp_length));
-  sum = checksum_add(sum, Bytes(bytes).first(header_bytes));
-  sum = checksum_add(sum, bytes_of(frame));
-  tcp.checksum.set(checksum_finish(sum));
-  std::memcpy(bytes.data(), &tcp, sizeof tcp);
-  std::memcpy(rte_pktmbuf_prepend(frame, header_bytes), bytes.data(), header_bytes);
-
-  Ipv4Header ip;
-  build_ipv4_header(ip, segment.key.local, segment.key.remote, kProtocolTcp,
-                    static_cast<uint16_t>(tcp_length), segment.type_of_service);
-  std::memcpy(rte_pktmbuf_prepend(frame, sizeof ip), &ip, sizeof ip);
-  rte_pktmbuf_prepend(frame, sizeof(EthernetHeader));
+// A message behind extension headers is not recognised: it reaches one worker only, and nobody sends it so.
+bool is_resolution(const rte_mbuf* frame) {
+  const Bytes bytes = bytes_of(frame);
+  if (bytes.size() < sizeof(EthernetHeader)) return false;
+  const uint16_t type = read<EthernetHeader>(bytes).type.get();
+  if (type == kEtherTypeArp) return true;
+  const Bytes rest = bytes.subspan(sizeof(EthernetHeader));
+  if (type != kEtherTypeIpv6 || rest.size() <= sizeof(Ipv6Header)) return false;
+  const uint8_t message = rest[sizeof(Ipv6Header)];
+  return read<Ipv6Header>(rest).next_header == kProtocolIcmpv6 && message >= kRouterSolicitation &&
+         message <= kRedirect;
 }
 
 }  // namespace understudy::wire

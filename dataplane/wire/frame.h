@@ -9,6 +9,7 @@
 #include "dataplane/wire/arp.h"
 #include "dataplane/wire/drop_reason.h"
 #include "dataplane/wire/ethernet.h"
+#include "dataplane/wire/neighbour_discovery.h"
 #include "dataplane/wire/tcp.h"
 
 namespace understudy::wire {
@@ -35,6 +36,7 @@ struct TcpSegment {
   uint32_t length() const { return payload_length + (has(kSyn) ? 1U : 0U) + (has(kFin) ? 1U : 0U); }
 };
 
+// ICMP or ICMPv6, as the addresses say.
 struct IcmpEchoRequest {
   IpAddress source;
   IpAddress destination;
@@ -47,15 +49,26 @@ struct ClusterFrame {
 };
 
 // What a frame turned out to be, or why it ends here.
-using ParsedFrame = std::variant<DropReason, TcpSegment, ArpPacket, IcmpEchoRequest, ClusterFrame>;
+using ParsedFrame =
+    std::variant<DropReason, TcpSegment, ArpPacket, NeighbourMessage, IcmpEchoRequest, ClusterFrame>;
 
 // Checks a received frame from Ethernet to TCP options. The mbuf must be linear (one segment); ports see to
-// that. Bytes after the IP total length (Ethernet padding) do not count. IPv4 options are skipped.
+// that. Bytes after the IP packet's end (Ethernet padding) do not count. IPv4 options and IPv6 extension
+// headers are skipped.
 ParsedFrame parse_frame(const rte_mbuf* frame);
 
 // For handing frames over to the worker that owns the flow: addresses and ports without checking checksums.
-// Nothing unless the frame is an unfragmented IPv4 TCP frame with whole headers.
+// Nothing unless the frame is an unfragmented TCP frame with whole headers.
 std::optional<FlowKey> peek_flow(const rte_mbuf* frame);
+
+// Whether every worker wants the frame, because each resolves for itself: ARP and neighbour discovery.
+bool is_resolution(const rte_mbuf* frame);
+
+// The Ethernet type of the IP packet that follows the room for its header.
+inline uint16_t ether_type_of_packet(const rte_mbuf* frame) {
+  const uint8_t* version = rte_pktmbuf_mtod_offset(frame, const uint8_t*, sizeof(EthernetHeader));
+  return *version >> 4 == 4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
+}
 
 // What a TCP segment to be sent needs besides its payload. Values in host order.
 struct TcpSegmentToSend {
@@ -69,10 +82,10 @@ struct TcpSegmentToSend {
   TcpOptions options;
 };
 
-// Prepends TCP, IPv4 and room for the Ethernet header to `frame`, whose data is the payload (possibly empty,
-// one segment, headroom of at least kTcpHeadroom), with both checksums computed. The Ethernet header is left
-// unset: the neighbour layer fills it in.
-constexpr uint16_t kTcpHeadroom = sizeof(EthernetHeader) + 20 + 20 + kTcpOptionsMax;
+// Prepends TCP, IP (of the family of the key's addresses) and room for the Ethernet header to `frame`, whose
+// data is the payload (possibly empty, one segment, headroom of at least kTcpHeadroom), with all checksums
+// computed. The Ethernet header is left unset: the neighbour layer fills it in.
+constexpr uint16_t kTcpHeadroom = sizeof(EthernetHeader) + sizeof(Ipv6Header) + 20 + kTcpOptionsMax;
 void build_tcp_frame(rte_mbuf* frame, const TcpSegmentToSend& segment);
 
 }  // namespace understudy::wire

@@ -144,12 +144,12 @@ void Worker::promote(const Command& command, Instant now) {
 
 void Worker::start_check(const Command& command, Instant now) {
   const auto way = resolver_.routes().find(command.address);
-  if (!way || settings_.ports[way->port].addresses.empty()) {
+  const Prefix* own = way ? resolver_.own_address_near(way->port, way->address) : nullptr;
+  if (own == nullptr) {
     check_.results().push_back({command.number, false});
     return;
   }
-  FlowKey key{settings_.ports[way->port].addresses.front().address, command.address, PortNumber(),
-              command.port};
+  FlowKey key{own->address, command.address, PortNumber(), command.port};
   // Answers must come back to this worker.
   const auto shard = static_cast<uint8_t>(settings_.index);
   key.local_port = shards_.source_port(key, shard, static_cast<uint32_t>(random_.next()));

@@ -67,15 +67,15 @@ unsigned Distributor::worker_for(const rte_mbuf* frame) const {
   wire::EthernetHeader ethernet;
   std::memcpy(&ethernet, bytes, sizeof ethernet);  // ports drop what is shorter
   const uint16_t type = ethernet.type.get();
-  if (type == wire::kEtherTypeArp) return kEverybody;  // each worker resolves for itself
   if (type == wire::kEtherTypeCluster) {
     mirror::ClusterFrameHeader header;
     if (frame->data_len < sizeof ethernet + sizeof header) return 0;
     std::memcpy(&header, bytes + sizeof ethernet, sizeof header);
     return header.to_worker <= others_.size() ? header.to_worker : 0;
   }
-  const auto flow = wire::peek_flow(frame);
-  return flow ? worker_of_shard(shards_.shard_of(*flow), static_cast<unsigned>(others_.size()) + 1) : 0;
+  if (const auto flow = wire::peek_flow(frame))
+    return worker_of_shard(shards_.shard_of(*flow), static_cast<unsigned>(others_.size()) + 1);
+  return wire::is_resolution(frame) ? kEverybody : 0;
 }
 
 void Distributor::hand_over(unsigned worker, rte_mbuf* frame) {

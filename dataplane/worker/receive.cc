@@ -7,6 +7,20 @@
 #include "dataplane/worker/worker.h"
 
 namespace understudy::worker {
+namespace {
+
+// Cuts the frame to the message with room for Ethernet and `ip` before it. The reply has neither IP options
+// nor extension headers: it begins right before the message, where the request has been longer or as long.
+template <class IpHeader>
+void put_before_message(rte_mbuf* frame, const wire::IcmpEchoRequest& request, const IpHeader& ip) {
+  constexpr size_t kHeaders = sizeof(wire::EthernetHeader) + sizeof ip;
+  rte_pktmbuf_adj(frame, static_cast<uint16_t>(request.message_offset - kHeaders));
+  std::memcpy(rte_pktmbuf_mtod_offset(frame, uint8_t*, sizeof(wire::EthernetHeader)), &ip, sizeof ip);
+  const auto length = static_cast<uint16_t>(kHeaders + request.message_length);
+  if (frame->data_len > length) rte_pktmbuf_trim(frame, static_cast<uint16_t>(frame->data_len - length));
+}
+
+}  // namespace
 
 bool Worker::receive_ports(Instant now) {
   bool any = false;
@@ -40,6 +54,9 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
   } else if (const auto* arp = std::get_if<wire::ArpPacket>(&parsed)) {
     resolver_.receive_arp(port, *arp, MacAddress(ethernet.source), now);
     rte_pktmbuf_free(frame);
+  } else if (const auto* discovery = std::get_if<wire::NeighbourMessage>(&parsed)) {
+    resolver_.receive_discovery(port, *discovery, MacAddress(ethernet.source), now);
+    rte_pktmbuf_free(frame);
   } else if (const auto* echo = std::get_if<wire::IcmpEchoRequest>(&parsed)) {
     answer_echo(frame, *echo, now);
   } else {
@@ -53,18 +70,21 @@ void Worker::answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, 
     rte_pktmbuf_free(frame);
     return;
   }
-  auto* message = rte_pktmbuf_mtod_offset(frame, uint8_t*, request.message_offset);
-  wire::turn_into_echo_reply({message, request.message_length});
-  wire::Ipv4Header ip;
-  wire::build_ipv4_header(ip, request.destination, request.source, wire::kProtocolIcmp,
-                          request.message_length);
-  // The reply has no IP options: it begins right before the message.
-  const auto start = static_cast<uint16_t>(request.message_offset - sizeof ip - sizeof(wire::EthernetHeader));
-  rte_pktmbuf_adj(frame, start);
-  std::memcpy(rte_pktmbuf_mtod_offset(frame, uint8_t*, sizeof(wire::EthernetHeader)), &ip, sizeof ip);
-  const auto length =
-      static_cast<uint16_t>(sizeof(wire::EthernetHeader) + sizeof ip + request.message_length);
-  if (frame->data_len > length) rte_pktmbuf_trim(frame, static_cast<uint16_t>(frame->data_len - length));
+  const std::span<uint8_t> message(rte_pktmbuf_mtod_offset(frame, uint8_t*, request.message_offset),
+                                   request.message_length);
+  if (request.destination.is_v4()) {
+    wire::turn_into_echo_reply(message);
+    wire::Ipv4Header ip;
+    wire::build_ipv4_header(ip, request.destination, request.source, wire::kProtocolIcmp,
+                            request.message_length);
+    put_before_message(frame, request, ip);
+  } else {
+    wire::turn_into_echo_reply(message, request.destination, request.source);
+    wire::Ipv6Header ip;
+    wire::build_ipv6_header(ip, request.destination, request.source, wire::kProtocolIcmpv6,
+                            request.message_length);
+    put_before_message(frame, request, ip);
+  }
   resolver_.send(frame, request.destination, request.source, now);
 }
 

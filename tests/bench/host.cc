@@ -116,7 +116,7 @@ void Host::transmit(rte_mbuf* frame, const FlowKey&) {
   auto* ethernet = rte_pktmbuf_mtod(frame, wire::EthernetHeader*);
   ethernet->destination = settings_.next_hop.bytes();
   ethernet->source = port_.mac().bytes();
-  ethernet->type = wire::kEtherTypeIpv4;
+  ethernet->type = wire::ether_type_of_packet(frame);
   outgoing_.push_back(frame);
 }
 

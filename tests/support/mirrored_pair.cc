@@ -7,10 +7,6 @@
 namespace understudy {
 namespace {
 
-const IpAddress kClient = IpAddress::v4(0x0a0a0064);
-const IpAddress kVirtual = IpAddress::v4(0x0a0a000a);
-const IpAddress kSource = IpAddress::v4(0x0a140064);
-const IpAddress kBackend = IpAddress::v4(0x0a14000b);
 constexpr uint16_t kPorts[] = {80, 7, 9, 1117};  // by SessionPlan::Service
 constexpr uint16_t kFirstClientPort = 40000;
 constexpr uint32_t kCluster = 77;
@@ -47,18 +43,28 @@ std::string place_of(const wire::TcpSegment& s) {
 
 }  // namespace
 
+MirroredPair::Addresses::Addresses(const Settings& settings) {
+  const auto choose = [](bool v6, const char* v4_text, const char* v6_text) {
+    return *IpAddress::parse(v6 ? v6_text : v4_text);
+  };
+  client = choose(settings.ipv6_client, "10.10.0.100", "fd00:10::100");
+  virtual_ip = choose(settings.ipv6_client, "10.10.0.10", "fd00:10::10");
+  source = choose(settings.ipv6_backend, "10.20.0.100", "fd00:20::100");
+  backend = choose(settings.ipv6_backend, "10.20.0.11", "fd00:20::11");
+}
+
 // What only the two mirroring nodes have.
 struct MirroredPair::Cluster {
   Cluster(MirroredPair& pair, tcp::Engine& engine, mirror::FrameSink& sink, BootId own_boot)
       : boot(own_boot),
-        backends({{.address = kBackend,
+        backends({{.address = pair.addresses_.backend,
                    .port = PortNumber(pair.settings_.first_backend_refuses ? 81 : 80),
                    .up = true},
-                  {.address = kBackend, .port = PortNumber(80), .up = true},
-                  {.address = kBackend, .port = PortNumber(80), .up = true},
-                  {.address = kBackend, .port = PortNumber(80), .up = true},
-                  {.address = kBackend, .port = PortNumber(80), .up = true}}),
-        sources({kSource}, own_boot.value() * 1000),
+                  {.address = pair.addresses_.backend, .port = PortNumber(80), .up = true},
+                  {.address = pair.addresses_.backend, .port = PortNumber(80), .up = true},
+                  {.address = pair.addresses_.backend, .port = PortNumber(80), .up = true},
+                  {.address = pair.addresses_.backend, .port = PortNumber(80), .up = true}}),
+        sources({pair.addresses_.source}, own_boot.value() * 1000),
         proxy(backends, sources),
         receiver(pair.settings_.channel_window, test_mbuf_pool(), sink, drops),
         replica(engine) {}
@@ -97,9 +103,9 @@ std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(const std::string& n
   auto host = std::make_unique<Node>(*this, name, random_.next());
   host->conversation = std::make_unique<Conversation>(settings_.plans, is_client, start_);
   host->engine.add_group(GroupId(1), true);
-  host->engine.add_address(0, is_client ? kClient : kBackend);
-  host->engine.add_service(
-      service_on(is_client ? kClient : kBackend, is_client ? 1 : 80, *host->conversation, 1));
+  host->engine.add_address(0, is_client ? addresses_.client : addresses_.backend);
+  host->engine.add_service(service_on(is_client ? addresses_.client : addresses_.backend, is_client ? 1 : 80,
+                                      *host->conversation, 1));
   return host;
 }
 
@@ -110,16 +116,18 @@ std::unique_ptr<MirroredPair::Node> MirroredPair::make_node(const std::string& n
   channel.window = settings_.channel_window;
   node->log = std::make_unique<mirror::OwnerLog>(channel, 0, node->engine, test_mbuf_pool(), *node);
   node->engine.add_group(GroupId(1));
-  node->engine.add_address(0, kVirtual);
-  node->engine.add_address(0, kSource);
+  node->engine.add_address(0, addresses_.virtual_ip);
+  node->engine.add_address(0, addresses_.source);
   Cluster& c = *node->cluster;
   tcp::Application* applications[] = {&c.proxy, &c.echo, &c.discard, &c.tally};
   for (uint16_t i = 0; i < 4; ++i)
-    node->engine.add_service(service_on(kVirtual, kPorts[i], *applications[i], static_cast<uint16_t>(i + 1)));
+    node->engine.add_service(
+        service_on(addresses_.virtual_ip, kPorts[i], *applications[i], static_cast<uint16_t>(i + 1)));
   return node;
 }
 
-MirroredPair::MirroredPair(const Settings& settings) : settings_(settings), random_(settings.seed) {
+MirroredPair::MirroredPair(const Settings& settings)
+    : settings_(settings), addresses_(settings), random_(settings.seed) {
   client_ = make_host("client", true);
   backend_ = make_host("backend", false);
   nodes_.push_back(make_node("first"));
@@ -160,8 +168,8 @@ void MirroredPair::restart_dead() {
 void MirroredPair::begin_sessions() {
   for (; begun_ < settings_.plans.size() && start_ + settings_.plans[begun_].start <= now_; ++begun_) {
     const auto port = kPorts[static_cast<size_t>(settings_.plans[begun_].service)];
-    const FlowKey key{kClient, kVirtual, PortNumber(static_cast<uint16_t>(kFirstClientPort + begun_)),
-                      PortNumber(port)};
+    const FlowKey key{addresses_.client, addresses_.virtual_ip,
+                      PortNumber(static_cast<uint16_t>(kFirstClientPort + begun_)), PortNumber(port)};
     tcp::Engine& engine = client_->engine;
     const uint32_t leg = engine.connect(0, key, engine.find_service(ServiceId(1)), now_);
     if (leg == tcp::kNone || !client_->conversation->begin(engine, leg, begun_))
@@ -187,7 +195,7 @@ void MirroredPair::enqueue(rte_mbuf* mbuf, Node* from, Node* to, const Path& pat
 void MirroredPair::transmit(Node& from, rte_mbuf* mbuf, const FlowKey&) {
   auto* ethernet = rte_pktmbuf_mtod(mbuf, wire::EthernetHeader*);
   *ethernet = wire::EthernetHeader{};
-  ethernet->type = wire::kEtherTypeIpv4;
+  ethernet->type = wire::ether_type_of_packet(mbuf);
   const auto parsed = wire::parse_frame(mbuf);
   const auto* segment = std::get_if<wire::TcpSegment>(&parsed);
   if (segment == nullptr) {
@@ -199,10 +207,10 @@ void MirroredPair::transmit(Node& from, rte_mbuf* mbuf, const FlowKey&) {
     check_promise(from, *segment);
   }
   check_wire(*segment);
-  Node* to = segment->destination == kClient    ? client_.get()
-             : segment->destination == kBackend ? backend_.get()
-                                                : nullptr;
-  const bool client_side = segment->destination == kClient || segment->source == kClient;
+  Node* to = segment->destination == addresses_.client    ? client_.get()
+             : segment->destination == addresses_.backend ? backend_.get()
+                                                          : nullptr;
+  const bool client_side = segment->destination == addresses_.client || segment->source == addresses_.client;
   enqueue(mbuf, &from, to, client_side ? settings_.client_path : settings_.backend_path);
 }
 
@@ -351,8 +359,9 @@ void MirroredPair::note_unprotected_sessions() {
   for (size_t i = 0; i < begun_; ++i) {
     if (session_done(i) || std::ranges::find(lost_, i) != lost_.end()) continue;
     const auto port = kPorts[static_cast<size_t>(settings_.plans[i].service)];
-    const uint32_t leg = dead_->engine.legs().find(
-        {kVirtual, kClient, PortNumber(port), PortNumber(static_cast<uint16_t>(kFirstClientPort + i))});
+    const uint32_t leg =
+        dead_->engine.legs().find({addresses_.virtual_ip, addresses_.client, PortNumber(port),
+                                   PortNumber(static_cast<uint16_t>(kFirstClientPort + i))});
     const bool is_new = leg == tcp::kNone && client_->conversation->of_session(i)->heard == 0;
     if (is_new) continue;  // its SYN is still to come
     bool whole = ready;

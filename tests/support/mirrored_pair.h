@@ -35,6 +35,8 @@ class MirroredPair {
     Path backend_path;
     Path peer_path;
     bool first_backend_refuses = false;
+    bool ipv6_client = false;  // each side of the proxy has its own family
+    bool ipv6_backend = false;
     bool mirrored_from_the_start = true;
     uint32_t channel_window = 1024;
     uint32_t receive_buffer = 100'000;
@@ -72,6 +74,11 @@ class MirroredPair {
  private:
   struct Node;
   struct Cluster;
+  struct Addresses {
+    explicit Addresses(const Settings& settings);
+    IpAddress client, virtual_ip;
+    IpAddress source, backend;
+  };
   struct Frame {
     Instant at;
     uint64_t order;
@@ -109,6 +116,7 @@ class MirroredPair {
   bool session_done(size_t index);
 
   Settings settings_;
+  Addresses addresses_;
   Random random_;
   Instant now_{1s};
   Instant start_{1s};

@@ -1,5 +1,7 @@
 #include "tests/support/sample_frames.h"
 
+#include <algorithm>
+
 namespace understudy {
 namespace {
 
@@ -72,14 +74,68 @@ std::vector<uint8_t> sample_ipv4_frame(uint8_t protocol, std::span<const uint8_t
   return frame;
 }
 
-std::vector<uint8_t> sample_tcp_frame(std::span<const uint8_t> tcp_options, std::span<const uint8_t> payload,
-                                      std::span<const uint8_t> ip_options) {
+namespace {
+
+std::vector<uint8_t> sample_segment(std::span<const uint8_t> tcp_options, std::span<const uint8_t> payload) {
   std::vector<uint8_t> segment = {0x9c, 0x40, 0x00, 0x50, 0x00, 0x00, 0x03, 0xe8, 0x00, 0x00,
                                   0x07, 0xd0, 0x50, 0x18, 0x01, 0xf4, 0x00, 0x00, 0x00, 0x07};
   segment[12] = static_cast<uint8_t>((20 + tcp_options.size()) / 4 << 4);
   append(segment, tcp_options);
   append(segment, payload);
-  return sample_ipv4_frame(wire::kProtocolTcp, segment, ip_options);
+  return segment;
+}
+
+}  // namespace
+
+std::vector<uint8_t> sample_tcp_frame(std::span<const uint8_t> tcp_options, std::span<const uint8_t> payload,
+                                      std::span<const uint8_t> ip_options) {
+  return sample_ipv4_frame(wire::kProtocolTcp, sample_segment(tcp_options, payload), ip_options);
+}
+
+void mend_ipv6_checksum(std::vector<uint8_t>& frame, uint8_t protocol, size_t offset) {
+  const size_t begin = 54 + offset;
+  const size_t length = size_t{frame[18]} * 256 + frame[19] - offset;
+  const size_t place = begin + checksum_place(protocol);
+  put16(frame, place, 0);
+  std::vector<uint8_t> summed;
+  append(summed, std::span(frame).subspan(22, 32));
+  append(summed, std::vector<uint8_t>{0, 0, static_cast<uint8_t>(length >> 8), static_cast<uint8_t>(length),
+                                      0, 0, 0, protocol});
+  append(summed, std::span(frame).subspan(begin, length));
+  put16(frame, place, naive_checksum(summed));
+}
+
+std::vector<uint8_t> sample_ipv6_frame(uint8_t next_header, std::span<const uint8_t> payload) {
+  std::vector<uint8_t> frame = ethernet(wire::kEtherTypeIpv6);
+  std::vector<uint8_t> header = {0x60, 0x20, 0, 0, 0, 0, next_header, 64};
+  put16(header, 4, payload.size());
+  append(header, kSampleIp6A.bytes());
+  append(header, kSampleIp6B.bytes());
+  append(frame, header);
+  append(frame, payload);
+  return frame;
+}
+
+std::vector<uint8_t> sample_tcp6_frame(std::span<const uint8_t> tcp_options, std::span<const uint8_t> payload,
+                                       std::span<const uint8_t> extensions, uint8_t next_header) {
+  std::vector<uint8_t> packet;
+  append(packet, extensions);
+  append(packet, sample_segment(tcp_options, payload));
+  std::vector<uint8_t> frame = sample_ipv6_frame(next_header, packet);
+  mend_ipv6_checksum(frame, wire::kProtocolTcp, extensions.size());
+  return frame;
+}
+
+std::vector<uint8_t> sample_icmpv6_frame(uint8_t type, uint8_t code, std::span<const uint8_t> data,
+                                         const IpAddress& source, const IpAddress& destination) {
+  std::vector<uint8_t> message = {type, code, 0, 0};
+  append(message, data);
+  std::vector<uint8_t> frame = sample_ipv6_frame(wire::kProtocolIcmpv6, message);
+  frame[21] = 255;
+  std::ranges::copy(source.bytes(), frame.begin() + 22);
+  std::ranges::copy(destination.bytes(), frame.begin() + 38);
+  mend_ipv6_checksum(frame, wire::kProtocolIcmpv6);
+  return frame;
 }
 
 std::vector<uint8_t> sample_icmp_frame(uint8_t type, uint8_t code, std::span<const uint8_t> data) {

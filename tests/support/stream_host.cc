@@ -179,7 +179,7 @@ void StreamHost::send_to(const MacAddress& to, rte_mbuf* frame) {
   auto* ethernet = rte_pktmbuf_mtod(frame, wire::EthernetHeader*);
   ethernet->destination = to.bytes();
   ethernet->source = port_.mac().bytes();
-  ethernet->type = wire::kEtherTypeIpv4;
+  ethernet->type = wire::ether_type_of_packet(frame);
   port_.transmit({&frame, 1});
 }
 

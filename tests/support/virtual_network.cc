@@ -50,7 +50,7 @@ void VirtualNetwork::add_address(const IpAddress& address, Host& host) {
 void VirtualNetwork::send(rte_mbuf* frame) {
   auto* ethernet = rte_pktmbuf_mtod(frame, wire::EthernetHeader*);
   *ethernet = wire::EthernetHeader{};
-  ethernet->type = wire::kEtherTypeIpv4;
+  ethernet->type = wire::ether_type_of_packet(frame);
   ++frames_;
   if (filter) {
     const auto parsed = wire::parse_frame(frame);

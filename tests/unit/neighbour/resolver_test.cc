@@ -69,7 +69,8 @@ class ResolverTest : public testing::Test {
     resolver_->add_group_address(kWeb, 0, kVip, kVirtual);
   }
   void send(const IpAddress& destination, Instant now) {
-    const std::vector<uint8_t> bytes(60, 0x77);
+    std::vector<uint8_t> bytes(60, 0x77);
+    bytes[14] = destination.is_v4() ? 0x45 : 0x60;
     resolver_->send(mbuf_from(bytes), kVip, destination, now);
   }
   void receive(Operation operation, const MacAddress& mac, const IpAddress& sender, const IpAddress& target,
@@ -106,7 +107,7 @@ TEST_F(ResolverTest, ResolvesAndWritesTheEthernetHeader) {
   EXPECT_EQ(frames[0].destination(), kClient);
   EXPECT_EQ(frames[0].ethernet().type.get(), wire::kEtherTypeIpv4);
   EXPECT_EQ(frames[0].bytes.size(), 60U);
-  EXPECT_EQ(frames[0].bytes[14], 0x77);
+  EXPECT_EQ(frames[0].bytes[15], 0x77);
   EXPECT_EQ(resolver_->neighbours().state_of(0, kClientIp), NeighbourState::reachable);
 }
 
@@ -117,7 +118,7 @@ TEST_F(ResolverTest, FarDestinationsGoToTheGatewayAndUnroutableOnesAreCounted) {
   const auto frames = wire_.take();
   EXPECT_EQ(frames.at(0).port, 1U);
   EXPECT_EQ(frames.at(0).arp().sender_ip, ip("10.20.0.21"));
-  send(ip("2001:db8::1"), kStart);
+  send(ip("2001:db8::1"), kStart);  // no route of this family
   EXPECT_EQ(drops_.of(DropReason::no_route), 1U);
   EXPECT_TRUE(wire_.take().empty());
 }

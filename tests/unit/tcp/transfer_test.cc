@@ -1,4 +1,7 @@
 // Whole transfers between engines in virtual time: every byte is checked against its generator.
+#include <array>
+#include <tuple>
+
 #include <gtest/gtest.h>
 
 #include "dataplane/service/proxy.h"
@@ -223,47 +226,131 @@ TEST(Transfer, EchoReturnsEveryByte) {
   }
 }
 
+struct Family {
+  const char* name;
+  IpAddress client, server;  // the balancer's virtual IP
+  IpAddress source, backend;
+};
+const IpAddress kClient6 = *IpAddress::parse("fd00:10::100");
+const IpAddress kServer6 = *IpAddress::parse("fd00:10::10");
+const IpAddress kSource6 = *IpAddress::parse("fd00:20::100");
+const IpAddress kBackend6 = *IpAddress::parse("fd00:20::11");
+const std::array kFamilies = {Family{"v4", kClient, kServer, kSource, kBackend},
+                              Family{"v6", kClient6, kServer6, kSource6, kBackend6},
+                              Family{"v6 client, v4 backend", kClient6, kServer6, kSource, kBackend},
+                              Family{"v4 client, v6 backend", kClient, kServer, kSource6, kBackend6}};
+
 // Client, load balancer and backend: both streams through one proxied session.
+void transfer_through_the_proxy(uint64_t seed, const Family& family) {
+  const auto& [name, client_ip, server_ip, source_ip, backend_ip] = family;
+  StreamPeer client_app(1, 400'000, 2);
+  StreamPeer backend_app(2, 400'000, 1);
+  VirtualNetwork network(seed);
+  auto& client = network.add_host("client");
+  auto& balancer = network.add_host("balancer");
+  auto& backend = network.add_host("backend");
+  client.engine.add_group(GroupId(1), true);
+  client.engine.add_service(service_on(client_ip, 1, client_app));
+  backend.engine.add_group(GroupId(1), true);
+  backend.engine.add_address(0, backend_ip);
+  backend.engine.add_service(service_on(backend_ip, 80, backend_app));
+  service::BackendPool pool({{.address = backend_ip, .port = PortNumber(80), .weight = 1, .up = true}});
+  service::SourcePool sources({kSource, kSource6}, 99);
+  service::Proxy proxy(pool, sources);
+  balancer.engine.add_group(GroupId(1), true);
+  balancer.engine.add_address(0, server_ip);
+  balancer.engine.add_address(0, source_ip);
+  balancer.engine.add_service(service_on(server_ip, 80, proxy));
+  for (const auto& [address, host] : {std::pair{client_ip, &client},
+                                      {server_ip, &balancer},
+                                      {source_ip, &balancer},
+                                      {backend_ip, &backend}})
+    network.add_address(address, *host);
+  network.path = {.delay = 300us, .loss_per_mille = 20, .duplicate_per_mille = 10, .reorder_per_mille = 20};
+  network.filter = [](const wire::TcpSegment&) { return true; };
+  const uint32_t leg = client.engine.connect(0, {client_ip, server_ip, PortNumber(40000), PortNumber(80)},
+                                             client.engine.find_service(ServiceId(1)), network.now());
+  ASSERT_TRUE(client_app.attach(client.engine, leg));
+  ASSERT_TRUE(network.run_until(
+      [&] {
+        client_app.pump(client.engine);
+        backend_app.pump(backend.engine);
+        return client_app.peer_finished && backend_app.peer_finished;
+      },
+      60s))
+      << name << ", seed " << seed << " " << client_app.received << " " << backend_app.received;
+  EXPECT_EQ(client_app.received + backend_app.received, 800'000U);
+  EXPECT_EQ(client_app.wrong + backend_app.wrong, 0U);
+  EXPECT_EQ(network.resets_seen(), 0U);
+  EXPECT_TRUE(network.run_until([&] { return balancer.engine.legs().size() == 0; }, 180s));
+}
+
 TEST(Transfer, ThroughTheProxyUnderLoss) {
-  for (uint64_t seed = 1; seed <= 10; ++seed) {
-    StreamPeer client_app(1, 400'000, 2);
-    StreamPeer backend_app(2, 400'000, 1);
-    VirtualNetwork network(seed);
-    auto& client = network.add_host("client");
-    auto& balancer = network.add_host("balancer");
-    auto& backend = network.add_host("backend");
-    client.engine.add_group(GroupId(1), true);
-    client.engine.add_service(service_on(kClient, 1, client_app));
-    backend.engine.add_group(GroupId(1), true);
-    backend.engine.add_address(0, kBackend);
-    backend.engine.add_service(service_on(kBackend, 80, backend_app));
-    service::BackendPool pool({{.address = kBackend, .port = PortNumber(80), .weight = 1, .up = true}});
-    service::SourcePool sources({kSource}, 99);
-    service::Proxy proxy(pool, sources);
-    balancer.engine.add_group(GroupId(1), true);
-    balancer.engine.add_address(0, kServer);
-    balancer.engine.add_address(0, kSource);
-    balancer.engine.add_service(service_on(kServer, 80, proxy));
-    for (const auto& [address, host] :
-         {std::pair{kClient, &client}, {kServer, &balancer}, {kSource, &balancer}, {kBackend, &backend}})
-      network.add_address(address, *host);
-    network.path = {.delay = 300us, .loss_per_mille = 20, .duplicate_per_mille = 10, .reorder_per_mille = 20};
-    network.filter = [](const wire::TcpSegment&) { return true; };
-    const uint32_t leg = client.engine.connect(0, {kClient, kServer, PortNumber(40000), PortNumber(80)},
-                                               client.engine.find_service(ServiceId(1)), network.now());
-    ASSERT_TRUE(client_app.attach(client.engine, leg));
-    ASSERT_TRUE(network.run_until(
-        [&] {
-          client_app.pump(client.engine);
-          backend_app.pump(backend.engine);
-          return client_app.peer_finished && backend_app.peer_finished;
-        },
-        60s))
-        << "seed " << seed << " " << client_app.received << " " << backend_app.received;
-    EXPECT_EQ(client_app.received + backend_app.received, 800'000U);
-    EXPECT_EQ(client_app.wrong + backend_app.wrong, 0U);
-    EXPECT_EQ(network.resets_seen(), 0U);
-    EXPECT_TRUE(network.run_until([&] { return balancer.engine.legs().size() == 0; }, 180s));
+  for (uint64_t seed = 1; seed <= 10; ++seed)
+    for (const Family& family : kFamilies) transfer_through_the_proxy(seed, family);
+}
+
+// RFC 9293 section 3.7.1 for IPv6: what we announce, what we assume of a peer that says nothing, and that a
+// full segment fills a packet of 1500 bytes and not more.
+TEST(Transfer, SegmentSizesOfIpv6) {
+  StreamPeer client_app(1, 200'000, 2);
+  StreamPeer server_app(2, 0, 1);
+  VirtualNetwork network(3);
+  auto& client = network.add_host("client");
+  auto& server = network.add_host("server");
+  client.engine.add_group(GroupId(1), true);
+  client.engine.add_address(0, kClient6);
+  client.engine.add_service(service_on(kClient6, 1, client_app));
+  server.engine.add_group(GroupId(1), true);
+  server.engine.add_address(0, kServer6);
+  server.engine.add_service(service_on(kServer6, 80, server_app));
+  network.add_address(kClient6, client);
+  network.add_address(kServer6, server);
+  uint16_t longest = 0;
+  int offers = 0;
+  network.filter = [&](const wire::TcpSegment& segment) {
+    if (segment.has(wire::kSyn)) {
+      ++offers;
+      EXPECT_EQ(segment.options.mss, 1440);
+    }
+    longest = std::max(longest, segment.payload_length);
+    return true;
+  };
+  const uint32_t leg = client.engine.connect(0, {kClient6, kServer6, PortNumber(40000), PortNumber(80)},
+                                             client.engine.find_service(ServiceId(1)), network.now());
+  ASSERT_TRUE(client_app.attach(client.engine, leg));
+  ASSERT_TRUE(network.run_until(
+      [&] {
+        client_app.pump(client.engine);
+        return server_app.peer_finished;
+      },
+      10s));
+  EXPECT_EQ(offers, 2);
+  EXPECT_EQ(longest, 1440 - 12) << "timestamps take 12";
+  EXPECT_EQ(server_app.wrong, 0U);
+}
+
+// A SYN without options, as the simplest peer sends it.
+TEST(Transfer, APeerThatDoesNotSayItsSegmentSize) {
+  for (const auto& [client_ip, server_ip, mss] :
+       {std::tuple{kClient, kServer, 536}, std::tuple{kClient6, kServer6, 1220}}) {
+    StreamPeer server_app(2, 0, 1);
+    VirtualNetwork network(3);
+    auto& server = network.add_host("server");
+    server.engine.add_group(GroupId(1), true);
+    server.engine.add_address(0, server_ip);
+    server.engine.add_service(service_on(server_ip, 80, server_app));
+    wire::TcpSegmentToSend syn;
+    syn.key = {client_ip, server_ip, PortNumber(40000), PortNumber(80)};
+    syn.flags = wire::kSyn;
+    rte_mbuf* frame = rte_pktmbuf_alloc(test_mbuf_pool());
+    wire::build_tcp_frame(frame, syn);
+    rte_pktmbuf_mtod(frame, wire::EthernetHeader*)->type = wire::ether_type_of_packet(frame);
+    const auto parsed = wire::parse_frame(frame);
+    server.engine.receive(frame, std::get<wire::TcpSegment>(parsed), network.now());
+    const uint32_t leg = server.engine.legs().find({server_ip, client_ip, PortNumber(80), PortNumber(40000)});
+    ASSERT_NE(leg, tcp::kNone);
+    EXPECT_EQ(server.engine.legs()[leg].mss, mss);
   }
 }
 

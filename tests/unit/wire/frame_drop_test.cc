@@ -32,7 +32,7 @@ TEST(ParseFrameDrops, EthernetTypes) {
   ASSERT_EQ(outcome(bytes), "accepted");
   bytes[12] = 0x86;
   bytes[13] = 0xdd;
-  EXPECT_EQ(outcome(bytes), "ethernet_type_unknown");
+  EXPECT_EQ(outcome(bytes), "ip_version_or_length");
   bytes[12] = 0x81;  // a VLAN tag: no port here is told to expect one
   bytes[13] = 0x00;
   EXPECT_EQ(outcome(bytes), "ethernet_type_unknown");

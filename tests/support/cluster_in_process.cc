@@ -6,8 +6,6 @@
 #include <fmt/format.h>
 
 #include "common/check.h"
-#include "control/appliance/wiring.h"
-#include "tests/support/mbuf_pool.h"
 
 namespace understudy {
 namespace {
@@ -15,9 +13,8 @@ namespace {
 constexpr uint32_t kVirtual = 0x0a0a000a;  // 10.10.0.10
 constexpr uint32_t kSource = 0x0a140064;   // 10.20.0.100
 constexpr MacAddress kGroupMac({0x02, 0x55, 0x53, 0x00, 0x00, 0x01});
-constexpr unsigned kNodeBuffers = 4095;
-constexpr Duration kControlRound = 2ms;
 constexpr uint16_t kFirstClientPort = 20000;
+constexpr uint8_t kFirstSlotMac = 0x10;
 
 std::string configuration(const ClusterInProcess::Settings& settings) {
   return fmt::format(R"(
@@ -77,22 +74,12 @@ uint32_t address_at(std::span<const uint8_t> frame, size_t at) {
 
 }  // namespace
 
-ClusterInProcess::Pool ClusterInProcess::make_pool(unsigned buffers) {
-  static int unique = 0;
-  test_mbuf_pool();  // starts the EAL
-  Pool pool(rte_pktmbuf_pool_create(fmt::format("sim{}", unique++).c_str(), buffers, 0, 0,
-                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY));
-  invariant(pool != nullptr, "tests: no memory for a node's buffers");
-  return pool;
-}
-
 ClusterInProcess::ClusterInProcess(const Settings& settings)
     : settings_(settings),
       random_(settings.seed),
       config_(parse_or_end(configuration(settings))),
       shards_(config_.cluster.shards) {
   static int unique = 0;
-  host_pool_ = make_pool(8191);
   for (size_t n = 0; n < networks; ++n) {
     networks_[n] = std::make_unique<SwitchedNetwork>(random_.next());
     networks_[n]->bits_per_second = n == peer ? settings.peer_bits_per_second : settings.bits_per_second;
@@ -118,59 +105,16 @@ ClusterInProcess::~ClusterInProcess() {
 
 void ClusterInProcess::start(size_t slot, const std::string& as) {
   Slot& s = slots_[slot];
-  s.node = std::make_unique<Node>();
-  Node& node = *s.node;
+  s.node.reset();
   s.last_words.clear();
-  node.pool = make_pool(kNodeBuffers);
-  node.config = config_.find_node(as.empty() ? fmt::format("n{}", slot + 1) : as);
-  for (size_t n = 0; n < networks; ++n) {
-    const MacAddress mac({2, 0, 0, 0, static_cast<uint8_t>(0x10 + slot), static_cast<uint8_t>(n)});
-    node.ports.push_back(std::make_unique<SwitchPort>(*networks_[n], mac, node.pool.get()));
-  }
-  make_workers(node, slot);
-  node.control_due = now_;
-  node.control->start(now_);
-}
-
-// As the program does it.
-void ClusterInProcess::make_workers(Node& node, size_t slot) {
-  static int unique = 0;
-  const int id = unique++;
-  std::vector<appliance::OpenPort> open;
-  std::vector<MacAddress> macs;
-  const unsigned count = node.config->workers;
-  for (size_t p = 0; p < networks; ++p) {
-    open.push_back({node.ports[p].get(), &node.config->ports[p]});
-    macs.push_back(node.ports[p]->mac());
-    if (count == 1) continue;
-    std::vector<worker::HandoverPort*> others;
-    node.handovers.emplace_back();
-    for (unsigned w = 1; w < count; ++w) {
-      node.handovers[p].push_back(
-          std::make_unique<worker::HandoverPort>(fmt::format("s{}h{}w{}", id, p, w), *node.ports[p], [] {}));
-      others.push_back(node.handovers[p].back().get());
-    }
-    const std::vector<std::function<void()>> wake(count - 1, [] {});
-    node.distributors.push_back(std::make_unique<worker::Distributor>(*node.ports[p], others, wake, shards_));
-  }
-  const BootId boot(random_.next());
-  worker::WorkerSettings settings = worker_settings(config_, *node.config, boot, open, kNodeBuffers);
-  std::vector<worker::Worker*> workers;
-  for (unsigned w = 0; w < count; ++w) {
-    settings.index = static_cast<uint16_t>(w);
-    for (size_t p = 0; p < networks && count > 1; ++p)
-      settings.ports[p].port =
-          w == 0 ? static_cast<Port*>(node.distributors[p].get()) : node.handovers[p][w - 1].get();
-    node.workers.push_back(std::make_unique<worker::Worker>(fmt::format("s{}w{}", id, w), settings,
-                                                            node.pool.get(), random_.next(), now_));
-    workers.push_back(node.workers.back().get());
-  }
-  node.deadlines.assign(count, now_);
-  node.busy.assign(count, 1);
-  const appliance::NodeControl::Settings control{
-      .config = &config_, .node = node.config, .boot = boot, .macs = macs, .pool = node.pool.get()};
-  node.control = std::make_unique<appliance::NodeControl>(
-      control, workers, Random(random_.next()), [this, slot](const appliance::NodeEvent& e) {
+  const NodeInProcess::Settings settings{
+      .config = &config_,
+      .node = config_.find_node(as.empty() ? fmt::format("n{}", slot + 1) : as),
+      .shards = &shards_,
+      .networks = {networks_[front].get(), networks_[back].get(), networks_[peer].get()},
+      .slot = static_cast<uint8_t>(kFirstSlotMac + slot)};
+  s.node =
+      std::make_unique<NodeInProcess>(settings, random_, now_, [this, slot](const appliance::NodeEvent& e) {
         slots_[slot].log.push_back(fmt::format("{:9.3f} ms n{} {}: {}",
                                                static_cast<double>((e.when - Instant(10s)).count()) / 1e6,
                                                slot + 1, e.subject, e.sentence));
@@ -181,15 +125,14 @@ void ClusterInProcess::kill(size_t slot) {
   slots_[slot].node.reset();
 }
 void ClusterInProcess::pause(size_t slot) {
-  slots_[slot].node->paused = true;
+  slots_[slot].node->pause();
 }
 void ClusterInProcess::resume(size_t slot) {
-  slots_[slot].node->paused = false;
+  slots_[slot].node->resume();
 }
 
 void ClusterInProcess::retire(size_t slot) {
-  slots_[slot].node->retiring = true;
-  slots_[slot].node->control->retire(now_);
+  slots_[slot].node->retire(now_);
 }
 
 void ClusterInProcess::cut(size_t slot, Network network, bool is_cut) {
@@ -198,72 +141,32 @@ void ClusterInProcess::cut(size_t slot, Network network, bool is_cut) {
 }
 
 SwitchPort& ClusterInProcess::port(size_t slot, Network which) {
-  return *slots_[slot].node->ports[which];
+  return slots_[slot].node->port(which);
 }
 worker::Worker& ClusterInProcess::worker(size_t slot, size_t index) {
-  return *slots_[slot].node->workers[index];
+  return slots_[slot].node->worker(index);
 }
 appliance::NodeControl& ClusterInProcess::control(size_t slot) {
-  return *slots_[slot].node->control;
+  return slots_[slot].node->control();
 }
 rte_mempool* ClusterInProcess::pool(size_t slot) {
-  return slots_[slot].node->pool.get();
-}
-
-bool ClusterInProcess::is_ready(const Node& node, size_t w) const {
-  if (node.busy[w] != 0 || node.deadlines[w] <= now_ || node.workers[w]->has_mail()) return true;
-  if (w == 0)
-    return std::ranges::any_of(node.ports, [](const auto& port) { return port->has_received(); }) ||
-           std::ranges::any_of(node.distributors, [](const auto& port) { return port->has_to_send(); });
-  return std::ranges::any_of(node.handovers,
-                             [&](const auto& by_worker) { return by_worker[w - 1]->has_received(); });
-}
-
-void ClusterInProcess::run_workers(Node& node) {
-  for (int turn = 0; turn < 16; ++turn) {
-    bool any = false;
-    for (size_t w = 0; w < node.workers.size(); ++w) {
-      if (!is_ready(node, w)) continue;
-      any = true;
-      if (w == 0 && std::exchange(node.reopen, false))
-        for (const auto& port : node.ports) port->discard_received();
-      node.busy[w] = node.workers[w]->run_once(now_) ? 1 : 0;
-      node.deadlines[w] = node.workers[w]->next_deadline();
-    }
-    if (!any) return;
-  }
+  return slots_[slot].node->pool();
 }
 
 void ClusterInProcess::run_node(size_t slot) {
-  Node& node = *slots_[slot].node;
-  const bool workers_first = random_.chance(1, 2);
-  if (workers_first) run_workers(node);
-  if (node.control_due <= now_) {
-    node.control_due = now_ + kControlRound;
-    node.control->round(now_);
-    if (node.control->take_reopen_wish()) node.reopen = true;
-    if (node.control->stop()) {
-      slots_[slot].last_words = *node.control->stop();
-      return kill(slot);
-    }
-    if (node.retiring && node.control->retired()) {
-      slots_[slot].last_words = "retired";
-      return kill(slot);
-    }
-  }
-  run_workers(node);
+  NodeInProcess& node = *slots_[slot].node;
+  node.run(now_, random_.chance(1, 2));
+  if (node.last_words().empty()) return;
+  slots_[slot].last_words = node.last_words();
+  kill(slot);
 }
 
 Instant ClusterInProcess::next_instant() const {
   Instant next = now_ + 10ms;
   for (const auto& network : networks_) next = std::min(next, network->next_arrival());
   for (const auto& host : hosts_) next = std::min(next, host->has_received() ? now_ : host->next_deadline());
-  for (const Slot& slot : slots_) {
-    if (slot.node == nullptr || slot.node->paused) continue;
-    next = std::min(next, slot.node->control_due);
-    for (size_t w = 0; w < slot.node->workers.size(); ++w)
-      next = std::min(next, is_ready(*slot.node, w) ? now_ : slot.node->deadlines[w]);
-  }
+  for (const Slot& slot : slots_)
+    if (slot.node != nullptr) next = std::min(next, slot.node->next_instant(now_));
   return std::max(next, now_ + 1us);
 }
 
@@ -275,7 +178,7 @@ void ClusterInProcess::step() {
   }
   for (const auto& host : hosts_) host->round(now_);
   for (size_t slot = 0; slot < slots_.size(); ++slot)
-    if (slots_[slot].node != nullptr && !slots_[slot].node->paused) run_node(slot);
+    if (slots_[slot].node != nullptr && !slots_[slot].node->paused()) run_node(slot);
 }
 
 bool ClusterInProcess::run_until(const std::function<bool()>& until, Duration limit) {
@@ -335,9 +238,9 @@ bool ClusterInProcess::all_done() {
 std::optional<size_t> ClusterInProcess::owner() const {
   std::optional<size_t> found;
   for (size_t slot = 0; slot < slots_.size(); ++slot) {
-    const Node* node = slots_[slot].node.get();
-    if (node == nullptr || node->paused ||
-        !cluster::is_owner(node->control->controller().machine(GroupId(1))->state()))
+    const NodeInProcess* node = slots_[slot].node.get();
+    if (node == nullptr || node->paused() ||
+        !cluster::is_owner(node->control().controller().machine(GroupId(1))->state()))
       continue;
     if (found) return std::nullopt;
     found = slot;
@@ -349,7 +252,7 @@ bool ClusterInProcess::is_protected() const {
   const auto owner_slot = owner();
   if (!owner_slot) return false;
   const auto state = [&](size_t slot) {
-    return slots_[slot].node->control->controller().machine(GroupId(1))->state();
+    return slots_[slot].node->control().controller().machine(GroupId(1))->state();
   };
   if (state(*owner_slot) != cluster::GroupState::owner_protected) return false;
   for (size_t slot = 0; slot < slots_.size(); ++slot)
@@ -360,8 +263,8 @@ bool ClusterInProcess::is_protected() const {
 uint64_t ClusterInProcess::unprotected_legs() const {
   const auto slot = owner();
   uint64_t count = 0;
-  for (size_t w = 0; slot && w < slots_[*slot].node->workers.size(); ++w) {
-    const tcp::ConnectionTable& legs = slots_[*slot].node->workers[w]->engine().legs();
+  for (size_t w = 0; slot && w < slots_[*slot].node->workers(); ++w) {
+    const tcp::ConnectionTable& legs = slots_[*slot].node->worker(w).engine().legs();
     for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
       count +=
           legs.is_live(leg) && legs[leg].group == 0 && legs[leg].partner != tcp::kNone && !legs[leg].mirrored;
@@ -372,7 +275,7 @@ uint64_t ClusterInProcess::unprotected_legs() const {
 size_t ClusterInProcess::slot_of_group_mac(Network which) const {
   const SwitchPort* behind = networks_[which]->learned(kGroupMac);
   for (size_t slot = 0; slot < slots_.size(); ++slot)
-    if (behind != nullptr && slots_[slot].node != nullptr && slots_[slot].node->ports[which].get() == behind)
+    if (behind != nullptr && slots_[slot].node != nullptr && &slots_[slot].node->port(which) == behind)
       return slot;
   return SIZE_MAX;
 }
@@ -380,8 +283,8 @@ size_t ClusterInProcess::slot_of_group_mac(Network which) const {
 // From the bytes alone, without the code under test.
 void ClusterInProcess::watch(Network, const SwitchPort& from, std::span<const uint8_t> frame) {
   const std::array<uint8_t, 6> mac = from.mac().bytes();
-  if (mac[4] < 0x10 || frame.size() < 42) return;  // a host's
-  Voice& voice = slots_[mac[4] - 0x10U].voice;
+  if (mac[4] < kFirstSlotMac || frame.size() < 42) return;  // a host's
+  Voice& voice = slots_[size_t{mac[4]} - kFirstSlotMac].voice;
   const int type = frame[12] << 8 | frame[13];
   if (type == 0x0806) {
     const uint32_t sender = address_at(frame, 28);
@@ -422,9 +325,10 @@ std::string ClusterInProcess::describe() {
     const size_t skip = slot.log.size() > 40 ? slot.log.size() - 40 : 0;
     for (size_t i = skip; i < slot.log.size(); ++i) text += slot.log[i] + "\n";
     if (slot.node == nullptr) continue;
-    const auto* machine = slot.node->control->controller().machine(GroupId(1));
+    const auto* machine = slot.node->control().controller().machine(GroupId(1));
     text += fmt::format("  now {} ({})\n", cluster::name_of(machine->state()), machine->why());
-    for (const auto& worker : slot.node->workers) {
+    for (size_t w = 0; w < slot.node->workers(); ++w) {
+      worker::Worker* worker = &slot.node->worker(w);
       text += fmt::format("  replica {} stream {} legs {} drops:", worker->status().replica_state.load(),
                           worker->status().stream_state.load(), worker->engine().legs().size());
       for (size_t reason = 0; reason < kDropReasons; ++reason)

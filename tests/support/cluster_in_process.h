@@ -7,10 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "control/appliance/node_control.h"
 #include "control/config/config.h"
-#include "dataplane/worker/handover.h"
-#include "dataplane/worker/worker.h"
+#include "tests/support/node_in_process.h"
 #include "tests/support/stream_host.h"
 #include "tests/support/switched_network.h"
 
@@ -88,37 +86,14 @@ class ClusterInProcess {
   std::string describe();
 
  private:
-  struct FreePool {
-    void operator()(rte_mempool* pool) const { rte_mempool_free(pool); }
-  };
-  using Pool = std::unique_ptr<rte_mempool, FreePool>;
-  struct Node {
-    Pool pool;
-    const config::NodeConfig* config = nullptr;
-    std::vector<std::unique_ptr<SwitchPort>> ports;
-    std::vector<std::vector<std::unique_ptr<worker::HandoverPort>>> handovers;  // by port, by worker - 1
-    std::vector<std::unique_ptr<worker::Distributor>> distributors;             // by port
-    std::vector<std::unique_ptr<worker::Worker>> workers;
-    std::vector<Instant> deadlines;  // by worker
-    std::vector<char> busy;          // by worker
-    std::unique_ptr<appliance::NodeControl> control;
-    Instant control_due{};
-    bool paused = false;
-    bool retiring = false;
-    bool reopen = false;
-  };
   struct Slot {
-    std::unique_ptr<Node> node;
+    std::unique_ptr<NodeInProcess> node;
     std::string last_words;
     Voice voice;
     std::vector<std::string> log;
   };
 
-  static Pool make_pool(unsigned buffers);
-  void make_workers(Node& node, size_t slot);
-  bool is_ready(const Node& node, size_t worker) const;
   void run_node(size_t slot);
-  void run_workers(Node& node);
   void step();
   Instant next_instant() const;
   void watch(Network network, const SwitchPort& from, std::span<const uint8_t> frame);
@@ -130,7 +105,7 @@ class ClusterInProcess {
   tcp::ShardMap shards_;
   Instant now_{10s};
   std::array<std::unique_ptr<SwitchedNetwork>, networks> networks_;
-  Pool host_pool_;
+  BufferPool host_pool_{8191};
   std::vector<std::unique_ptr<StreamHost>> hosts_;
   std::array<Slot, 3> slots_;
   std::vector<StreamEnd*> transfers_;

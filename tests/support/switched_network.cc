@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "common/check.h"
 #include "dataplane/wire/ethernet.h"
@@ -41,9 +42,27 @@ void SwitchPort::transmit(std::span<rte_mbuf*> frames) {
     invariant(frame->nb_segs == 1 && frame->pkt_len <= mtu() + sizeof(wire::EthernetHeader),
               "a frame that no port would take");
     ++statistics_.transmitted_frames;
-    network_.send(*this, {rte_pktmbuf_mtod(frame, const uint8_t*), frame->data_len});
+    send({rte_pktmbuf_mtod(frame, const uint8_t*), frame->data_len});
     rte_pktmbuf_free(frame);
   }
+}
+
+std::optional<std::vector<uint8_t>> SwitchPort::take() {
+  if (ring_.empty()) return std::nullopt;
+  std::vector<uint8_t> frame = std::move(ring_.front());
+  ring_.pop_front();
+  return frame;
+}
+
+void SwitchPort::send(std::span<const uint8_t> frame) {
+  if (!holds_) return network_.send(*this, frame);
+  if (held_.size() < kRing) held_.emplace_back(frame.begin(), frame.end());
+}
+
+void SwitchPort::hold(bool held) {
+  holds_ = held;
+  if (!held)
+    for (const std::vector<uint8_t>& frame : std::exchange(held_, {})) network_.send(*this, frame);
 }
 
 void SwitchedNetwork::send(SwitchPort& from, std::span<const uint8_t> frame) {
@@ -55,14 +74,14 @@ void SwitchedNetwork::send(SwitchPort& from, std::span<const uint8_t> frame) {
   const MacAddress to(ethernet.destination);
   const auto known = table_.find(to);
   if (!to.is_multicast() && known != table_.end()) {
-    if (known->second != nullptr && known->second != &from) enqueue(*known->second, frame);
+    if (known->second != nullptr && known->second != &from) enqueue(from, *known->second, frame);
     return;
   }
   for (SwitchPort* port : ports_)
-    if (port != &from) enqueue(*port, frame);
+    if (port != &from) enqueue(from, *port, frame);
 }
 
-void SwitchedNetwork::enqueue(SwitchPort& to, std::span<const uint8_t> frame) {
+void SwitchedNetwork::enqueue(const SwitchPort& from, SwitchPort& to, std::span<const uint8_t> frame) {
   if (random_.chance(loss_per_mille, 1000)) return;
   Instant at = now_;
   if (bits_per_second > 0) {
@@ -71,7 +90,23 @@ void SwitchedNetwork::enqueue(SwitchPort& to, std::span<const uint8_t> frame) {
     at += Duration(static_cast<int64_t>(frame.size() * 8 * 1'000'000'000 / bits_per_second));
     to.free_at_ = at;
   }
-  in_flight_.push({at + delay, order_++, &to, {frame.begin(), frame.end()}});
+  at += delay;
+  if (random_.chance(reorder_per_mille, 1000)) at += delay * random_.below(4);
+  if (random_.chance(duplicate_per_mille, 1000))
+    in_flight_.push({at + delay / 2, order_++, &from, &to, {frame.begin(), frame.end()}});
+  std::vector<uint8_t> bytes(frame.begin(), frame.end());
+  constexpr size_t header = sizeof(wire::EthernetHeader);
+  if (random_.chance(corrupt_per_mille, 1000) && bytes.size() > header)
+    bytes[header + random_.below(static_cast<uint32_t>(bytes.size() - header))] ^=
+        static_cast<uint8_t>(1 << random_.below(8));
+  in_flight_.push({at, order_++, &from, &to, std::move(bytes)});
+}
+
+void SwitchedNetwork::lose_in_flight(const SwitchPort& from, uint32_t per_mille) {
+  std::vector<InFlight> kept;
+  for (; !in_flight_.empty(); in_flight_.pop())
+    if (in_flight_.top().from != &from || !random_.chance(per_mille, 1000)) kept.push_back(in_flight_.top());
+  for (InFlight& frame : kept) in_flight_.push(std::move(frame));
 }
 
 void SwitchedNetwork::arrive(SwitchPort& to, std::vector<uint8_t> frame) {

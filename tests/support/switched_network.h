@@ -3,6 +3,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <queue>
 #include <span>
 #include <tuple>
@@ -36,6 +37,11 @@ class SwitchPort final : public Port {
 
   bool has_received() const { return !ring_.empty(); }
   void discard_received() { ring_.clear(); }
+  // For machines that have no buffers: the oldest frame received, nothing if there is none; and one to send.
+  std::optional<std::vector<uint8_t>> take();
+  void send(std::span<const uint8_t> frame);
+  // Keeps what is transmitted, as a device that lags behind does: 512 frames, the oldest kept. False lets go.
+  void hold(bool held);
   // A cut direction loses frames, unnoticed by the sender.
   bool cut_in = false;
   bool cut_out = false;
@@ -47,19 +53,24 @@ class SwitchPort final : public Port {
   MacAddress mac_;
   rte_mempool* pool_;
   std::deque<std::vector<uint8_t>> ring_;
+  std::vector<std::vector<uint8_t>> held_;
+  bool holds_ = false;
   Instant free_at_{};  // when the wire to this port has carried what was sent to it
   PortStatistics statistics_;
 };
 
-// A learning switch with its wires, in virtual time: delays, serialises towards each port, loses at random,
-// and shows every frame to an observer at the moment at which it enters.
+// A learning switch with its wires, in virtual time: delays, serialises towards each port, loses, duplicates,
+// reorders and damages at random, and shows every frame to an observer at the moment at which it enters.
 class SwitchedNetwork {
  public:
   explicit SwitchedNetwork(uint64_t seed) : random_(seed) {}
   Duration delay = 100us;
   uint32_t loss_per_mille = 0;
-  uint64_t bits_per_second = 0;  // towards each port; 0: no limit
-  Duration queue_max = 20ms;     // what waits longer for a port is lost
+  uint32_t duplicate_per_mille = 0;
+  uint32_t reorder_per_mille = 0;  // such frames take up to three delays longer
+  uint32_t corrupt_per_mille = 0;  // one bit of such frames, behind the Ethernet header, is flipped
+  uint64_t bits_per_second = 0;    // towards each port; 0: no limit
+  Duration queue_max = 20ms;       // what waits longer for a port is lost
   std::function<void(const SwitchPort& from, std::span<const uint8_t> frame)> observer;
 
   void set_now(Instant now) { now_ = now; }
@@ -68,6 +79,8 @@ class SwitchedNetwork {
   // Which port the switch holds an address to be behind; null: it floods.
   const SwitchPort* learned(const MacAddress& mac) const;
   void inject(SwitchPort& to, std::vector<uint8_t> frame) { arrive(to, std::move(frame)); }
+  // What `from` has sent and has not arrived is lost, each frame with this chance.
+  void lose_in_flight(const SwitchPort& from, uint32_t per_mille);
   uint64_t frames() const { return order_; }
 
  private:
@@ -75,6 +88,7 @@ class SwitchedNetwork {
   struct InFlight {
     Instant at;
     uint64_t order;
+    const SwitchPort* from;
     SwitchPort* to;
     std::vector<uint8_t> bytes;
     bool operator>(const InFlight& other) const {
@@ -82,7 +96,7 @@ class SwitchedNetwork {
     }
   };
   void send(SwitchPort& from, std::span<const uint8_t> frame);
-  void enqueue(SwitchPort& to, std::span<const uint8_t> frame);
+  void enqueue(const SwitchPort& from, SwitchPort& to, std::span<const uint8_t> frame);
   void arrive(SwitchPort& to, std::vector<uint8_t> frame);
   void unplug(SwitchPort& port);
 

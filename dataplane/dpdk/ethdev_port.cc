@@ -97,7 +97,10 @@ Status EthdevPort::start() {
   if (device_.is_socket()) {
     const int descriptor = find_port_socket(device_.kind, interface_->index(), descriptors_before);
     if (descriptor >= 0 && device_.kind == DeviceKind::af_packet) ignore_outgoing_frames(descriptor);
-    if (device_.kind == DeviceKind::af_xdp) bpf_descriptors_ = new_bpf_descriptors(descriptors_before);
+    if (device_.kind == DeviceKind::af_xdp) {
+      bpf_descriptors_ = new_bpf_descriptors(descriptors_before);
+      if (descriptor >= 0) allow_frames_on_the_way(descriptor);
+    }
     descriptor_.store(descriptor, std::memory_order_relaxed);
   } else if (int error = rte_eth_promiscuous_enable(port_id_); error != 0 && error != -ENOTSUP) {
     close();

@@ -151,6 +151,16 @@ void ignore_outgoing_frames(int packet_socket) {
   (void)setsockopt(packet_socket, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
 }
 
+void allow_frames_on_the_way(int xdp_socket) {
+  constexpr int kCompletionRing = 2048;  // the driver's, whatever the length of its transmit ring
+  constexpr int kChargePerFrame =
+      8192;  // the largest frame of such a port is 3500 bytes, and what keeps account of it
+  const int bytes = kCompletionRing * kChargePerFrame;
+  if (setsockopt(xdp_socket, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) == 0) return;
+  // Without CAP_NET_ADMIN as much as net.core.wmem_max allows.
+  (void)setsockopt(xdp_socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
 uint64_t take_dropped_frames(int packet_socket) {
   tpacket_stats statistics{};
   socklen_t length = sizeof statistics;

@@ -43,6 +43,10 @@ void close_bpf_descriptors(const std::set<int>& descriptors);
 int find_port_socket(DeviceKind kind, int index, const std::set<int>& before);
 // An AF_PACKET socket also receives what this host sends on the interface itself; this turns that off.
 void ignore_outgoing_frames(int packet_socket);
+// Lets an XDP socket have a whole completion ring of frames on their way. With the kernel's default of some
+// 90 full frames the driver, which calls send() until all is taken, spins as soon as softirqs lag behind; and
+// a worker at a high priority that spins is what keeps them from running.
+void allow_frames_on_the_way(int xdp_socket);
 // Frames that the kernel dropped since the last call because the ring of an AF_PACKET socket was full.
 uint64_t take_dropped_frames(int packet_socket);
 

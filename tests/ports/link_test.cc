@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include "dataplane/dpdk/network_interface.h"
 #include "dataplane/dpdk/port_waiter.h"
@@ -15,6 +16,12 @@ namespace understudy::ports {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+bool is_xdp_socket(int descriptor) {
+  int family = 0;
+  socklen_t length = sizeof family;
+  return getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 && family == AF_XDP;
+}
 
 double microseconds(Clock::duration span) {
   return std::chrono::duration<double, std::micro>(span).count();
@@ -108,6 +115,20 @@ TEST_F(LinkTest, ReopenForgetsWhatWasReceived) {
   const Frame fresh = make_frame(4999, 100);
   ASSERT_TRUE(peer().send(fresh));
   EXPECT_EQ(receive_frame(port(), kPatience), fresh);
+}
+
+// The driver of af_xdp calls send() until everything is taken. Were there less room in the socket than in its
+// ring, a burst that softirqs are slow to carry on would hold the worker.
+TEST_F(LinkTest, ASocketHasRoomForAWholeRingOfFrames) {
+  if (port().poll_descriptor() < 0 || !is_xdp_socket(port().poll_descriptor()))
+    GTEST_SKIP() << "only af_xdp's driver waits for room";
+  for (const char* when : {"at first", "reopened"}) {
+    int bytes = 0;
+    socklen_t length = sizeof bytes;
+    ASSERT_EQ(getsockopt(port().poll_descriptor(), SOL_SOCKET, SO_SNDBUF, &bytes, &length), 0);
+    EXPECT_GE(bytes, 2048 * 4096) << when;
+    ASSERT_TRUE(port().reopen().ok());
+  }
 }
 
 TEST_F(LinkTest, TheInterfaceMayGoDownAndComeBack) {

@@ -1,19 +1,16 @@
 #pragma once
 
-#include <memory>
-
-#include <rte_hash.h>
-
 #include "common/slab.h"
 #include "dataplane/tcp/connection.h"
+#include "dataplane/tcp/flow_index.h"
 
 namespace understudy::tcp {
 
 // All legs of a worker, in a slab, found by flow. One thread.
 class ConnectionTable {
  public:
-  // `name` must be unique in the process (rte_hash registers it).
-  ConnectionTable(const std::string& name, uint32_t capacity);
+  // `hash_seed` must not be known to strangers.
+  ConnectionTable(uint32_t capacity, uint32_t hash_seed) : index_(capacity, hash_seed), legs_(capacity) {}
 
   uint32_t find(const FlowKey& key) const;  // kNone if there is none
   // A fresh leg under `key`, which must not be in the table. kNone when the table is full.
@@ -31,10 +28,7 @@ class ConnectionTable {
   uint32_t capacity() const { return legs_.capacity(); }
 
  private:
-  struct FreeHash {
-    void operator()(rte_hash* hash) const { rte_hash_free(hash); }
-  };
-  std::unique_ptr<rte_hash, FreeHash> hash_;
+  FlowIndex index_;
   Slab<Connection> legs_;
   uint32_t next_generation_ = 1;
 };

@@ -1,8 +1,16 @@
 #include "dataplane/tcp/engine.h"
 
 #include <algorithm>
+#include <string_view>
 
 namespace understudy::tcp {
+namespace {
+
+constexpr std::string_view kTableSeed = "connection table";
+// Room for what bursts and timers close; only a group that is discarded whole may ask for more.
+constexpr uint32_t kClosedPerBurst = 8192;
+
+}  // namespace
 
 Engine::Engine(const EngineSettings& settings, const Secret& secret, const ShardMap& shards,
                rte_mempool* pool, SegmentSink& sink, Random& random, Instant start)
@@ -13,7 +21,7 @@ Engine::Engine(const EngineSettings& settings, const Secret& secret, const Shard
       sink_(sink),
       random_(random),
       start_(start),
-      legs_(settings.name, settings.legs),
+      legs_(settings.legs, static_cast<uint32_t>(siphash(secret, kTableSeed.data(), kTableSeed.size()))),
       pipes_({.pipes = settings.legs + settings.legs / 8 + 16,
               .chunks = settings.chunks,
               .pinned_max = settings.pinned_max},
@@ -21,12 +29,14 @@ Engine::Engine(const EngineSettings& settings, const Secret& secret, const Shard
       soft_(settings.active_legs),
       sent_(settings.sent_segments),
       wheel_(settings.active_legs, start),
-      time_wait_(settings.legs),
+      time_wait_((settings.legs + 1) / 2),
       upkeep_at_(start) {
-  output_pending_.reserve(2 * settings.legs);
-  output_round_.reserve(2 * settings.legs);
-  log_pending_.reserve(2 * settings.legs);
-  closed_legs_.reserve(2 * settings.legs);
+  // A leg stands in a list at most once, but its slot may be taken again within a round.
+  const uint32_t listed = settings.legs + 4096;
+  output_pending_.reserve(listed);
+  output_round_.reserve(listed);
+  log_pending_.reserve(listed);
+  closed_legs_.reserve(kClosedPerBurst);
 }
 
 GroupIndex Engine::add_group(GroupId id, bool always_local) {

@@ -27,7 +27,6 @@ class SegmentSink {
 };
 
 struct EngineSettings {
-  std::string name = "engine";  // unique in the process
   uint32_t legs = 4096;         // capacity
   uint32_t active_legs = 4096;  // soft states
   uint32_t chunks = 65536;
@@ -292,7 +291,9 @@ class Engine {
   std::vector<uint32_t> output_round_;
   std::vector<uint32_t> log_pending_;
   std::vector<ClosedLeg> closed_legs_;
-  std::vector<TimeWaitEntry> time_wait_;  // a ring: all wait equally long
+  // A ring, for all wait equally long. It has room for half the table: beyond that the oldest make way, so
+  // that the dead never crowd out the living.
+  std::vector<TimeWaitEntry> time_wait_;
   size_t time_wait_head_ = 0;
   size_t time_wait_count_ = 0;
   Sweep sweep_;

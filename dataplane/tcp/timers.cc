@@ -18,7 +18,8 @@ void Engine::arm(Connection& c, Soft& soft) {
 
 void Engine::run_timers(Instant now) {
   wheel_.advance(now, kTimersPerRun, [&](uint32_t entry) { on_timer(entry, now); });
-  while (time_wait_count_ > 0 && time_wait_[time_wait_head_].until <= now) {
+  for (uint32_t closed = 0;
+       closed < kTimersPerRun && time_wait_count_ > 0 && time_wait_[time_wait_head_].until <= now; ++closed) {
     const LegId id = time_wait_[time_wait_head_].leg;
     time_wait_head_ = (time_wait_head_ + 1) % time_wait_.size();
     --time_wait_count_;

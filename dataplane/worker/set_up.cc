@@ -9,9 +9,8 @@ namespace {
 // Not configured: the service of health checks, which nobody connects to.
 constexpr ServiceId kCheckService(0xffff);
 
-tcp::EngineSettings engine_settings(const std::string& name, const WorkerSettings& settings) {
+tcp::EngineSettings engine_settings(const WorkerSettings& settings) {
   tcp::EngineSettings engine = settings.engine;
-  engine.name = name;
   uint16_t mtu = 1500;
   for (const PortSetup& port : settings.ports)
     if (!port.addresses.empty()) mtu = std::min(mtu, port.port->mtu());
@@ -35,7 +34,7 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       random_(seed),
       shards_(settings.shards),
       resolver_(resolver_settings(settings), pool, *this, drops_),
-      engine_(engine_settings(name + "e", settings), settings.secret, shards_, pool, *this, random_, start),
+      engine_(engine_settings(settings), settings.secret, shards_, pool, *this, random_, start),
       commands_(name + "c", 1024),
       reports_(name + "p", 4096),
       beat_groups_(settings.groups.size()),

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "common/random.h"
@@ -15,7 +14,6 @@ namespace understudy::bench {
 class Host final : private tcp::SegmentSink {
  public:
   struct Settings {
-    std::string name;  // unique in the process
     std::vector<IpAddress> addresses;
     MacAddress next_hop;
     tcp::EngineSettings engine;

@@ -29,12 +29,10 @@ class NullSink final : public tcp::SegmentSink {
 // An engine allocates all it will ever need when it is made, so its size as a function of its capacity is
 // what a leg costs, hash table and lists included.
 double engine_bytes(const Options& options, uint32_t legs) {
-  static int engines = 0;
   static const tcp::ShardMap shards(64);
   NullSink sink;
   Random random(1);
   tcp::EngineSettings settings;
-  settings.name += std::to_string(engines++);
   settings.legs = legs;
   const double before = bytes_taken();
   const tcp::Engine engine(settings, Secret{}, shards, options.pool, sink, random, Instant(1s));

@@ -81,8 +81,8 @@ World::World(const WorldSettings& settings, rte_mempool* pool, tcp::Application&
       owner_wires_(kWire, 1),
       standby_wires_(kWire, 2),
       peer_wire_(kWire, 1500, MacAddress({2, 0, 0, 3, 0, 1}), MacAddress({2, 0, 0, 3, 0, 2})),
-      client_(host_settings("k", client_addresses()), owner_wires_.front.end(1), shards_, pool, now_),
-      backend_(host_settings("b", {address(20, 11)}), owner_wires_.back.end(1), shards_, pool, now_) {
+      client_(host_settings(client_addresses()), owner_wires_.front.end(1), shards_, pool, now_),
+      backend_(host_settings({address(20, 11)}), owner_wires_.back.end(1), shards_, pool, now_) {
   client_.serve(PortNumber(), client);
   backend_.serve(kHttp, backend);
   owner_ = std::make_unique<worker::Worker>(name_ + "o", worker_settings(1, owner_wires_, peer_wire_.end(0)),
@@ -100,9 +100,8 @@ World::World(const WorldSettings& settings, rte_mempool* pool, tcp::Application&
   invariant(ready, "bench: the standby does not become synced");
 }
 
-Host::Settings World::host_settings(const char* name, std::vector<IpAddress> addresses) const {
+Host::Settings World::host_settings(std::vector<IpAddress> addresses) const {
   Host::Settings host;
-  host.name = name_ + name;
   host.addresses = std::move(addresses);
   host.next_hop = kGroupMac;
   host.engine.legs = settings_.legs;

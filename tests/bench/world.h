@@ -72,7 +72,7 @@ class World {
   void introduce(worker::Worker& to, uint16_t number, MemoryPort& port);
   bool drain_reports(worker::Worker& worker);  // true if one told of the first segment after a takeover
   void promote(worker::Worker& worker, uint32_t counter);
-  Host::Settings host_settings(const char* name, std::vector<IpAddress> addresses) const;
+  Host::Settings host_settings(std::vector<IpAddress> addresses) const;
 
   WorldSettings settings_;
   std::string name_;

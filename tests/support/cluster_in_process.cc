@@ -79,7 +79,6 @@ ClusterInProcess::ClusterInProcess(const Settings& settings)
       random_(settings.seed),
       config_(parse_or_end(configuration(settings))),
       shards_(config_.cluster.shards) {
-  static int unique = 0;
   for (size_t n = 0; n < networks; ++n) {
     networks_[n] = std::make_unique<SwitchedNetwork>(random_.next());
     networks_[n]->bits_per_second = n == peer ? settings.peer_bits_per_second : settings.bits_per_second;
@@ -87,14 +86,14 @@ ClusterInProcess::ClusterInProcess(const Settings& settings)
       watch(static_cast<Network>(n), from, frame);
     };
   }
-  const auto add = [&](Network on, const char* name, uint32_t address, uint8_t mac) {
-    hosts_.push_back(std::make_unique<StreamHost>(*networks_[on], fmt::format("{}{}", name, unique++),
-                                                  IpAddress::v4(address), MacAddress({2, 0, 0, 0, 1, mac}),
-                                                  host_pool_.get(), shards_, random_.next(), now_));
+  const auto add = [&](Network on, uint32_t address, uint8_t mac) {
+    hosts_.push_back(std::make_unique<StreamHost>(*networks_[on], IpAddress::v4(address),
+                                                  MacAddress({2, 0, 0, 0, 1, mac}), host_pool_.get(), shards_,
+                                                  random_.next(), now_));
   };
-  add(front, "client", 0x0a0a0064, 1);
-  add(back, "b", 0x0a14000b, 2);
-  add(back, "b", 0x0a14000c, 3);
+  add(front, 0x0a0a0064, 1);
+  add(back, 0x0a14000b, 2);
+  add(back, 0x0a14000c, 3);
   for (size_t b = 0; b < 2; ++b) backend(b).listen(PortNumber(80), PortNumber(80));
 }
 

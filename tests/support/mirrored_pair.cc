@@ -25,10 +25,8 @@ tcp::Service service_on(const IpAddress& address, uint16_t port, tcp::Applicatio
           .application = &application};
 }
 
-tcp::EngineSettings engine_settings(const std::string& name, uint32_t receive_buffer) {
-  static int unique = 0;
+tcp::EngineSettings engine_settings(uint32_t receive_buffer) {
   tcp::EngineSettings s;
-  s.name = name + std::to_string(unique++);
   s.legs = s.active_legs = 64;
   s.chunks = s.sent_segments = 4096;
   s.receive_buffer = receive_buffer;
@@ -82,11 +80,11 @@ struct MirroredPair::Cluster {
 };
 
 struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
-  Node(MirroredPair& p, const std::string& name, uint64_t seed)
+  Node(MirroredPair& p, uint64_t seed)
       : pair(p),
         random(seed),
-        engine(engine_settings(name, p.settings_.receive_buffer), Secret{{1, 2, 3}}, shards(),
-               test_mbuf_pool(), *this, random, p.now_) {}
+        engine(engine_settings(p.settings_.receive_buffer), Secret{{1, 2, 3}}, shards(), test_mbuf_pool(),
+               *this, random, p.now_) {}
   void transmit(rte_mbuf* frame, const FlowKey& key) override { pair.transmit(*this, frame, key); }
   void transmit_cluster(rte_mbuf* frame) override { pair.transmit_cluster(*this, frame); }
 
@@ -99,8 +97,8 @@ struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
   std::unique_ptr<mirror::OwnerLog> log;
 };
 
-std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(const std::string& name, bool is_client) {
-  auto host = std::make_unique<Node>(*this, name, random_.next());
+std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(bool is_client) {
+  auto host = std::make_unique<Node>(*this, random_.next());
   host->conversation = std::make_unique<Conversation>(settings_.plans, is_client, start_);
   host->engine.add_group(GroupId(1), true);
   host->engine.add_address(0, is_client ? addresses_.client : addresses_.backend);
@@ -109,8 +107,8 @@ std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(const std::string& n
   return host;
 }
 
-std::unique_ptr<MirroredPair::Node> MirroredPair::make_node(const std::string& name) {
-  auto node = std::make_unique<Node>(*this, name, random_.next());
+std::unique_ptr<MirroredPair::Node> MirroredPair::make_node() {
+  auto node = std::make_unique<Node>(*this, random_.next());
   node->cluster = std::make_unique<Cluster>(*this, node->engine, *node, BootId(next_boot_++));
   mirror::ChannelSender::Settings channel;
   channel.window = settings_.channel_window;
@@ -128,10 +126,10 @@ std::unique_ptr<MirroredPair::Node> MirroredPair::make_node(const std::string& n
 
 MirroredPair::MirroredPair(const Settings& settings)
     : settings_(settings), addresses_(settings), random_(settings.seed) {
-  client_ = make_host("client", true);
-  backend_ = make_host("backend", false);
-  nodes_.push_back(make_node("first"));
-  nodes_.push_back(make_node("second"));
+  client_ = make_host(true);
+  backend_ = make_host(false);
+  nodes_.push_back(make_node());
+  nodes_.push_back(make_node());
   owner_ = nodes_[0].get();
   standby_ = nodes_[1].get();
   owner_->engine.take_over(0, Epoch{next_epoch_++, NodeId(1)}, now_, 0ms);
@@ -159,7 +157,7 @@ void MirroredPair::open_log() {
 
 void MirroredPair::restart_dead() {
   if (dead_ == nullptr) return;
-  nodes_.push_back(make_node("again"));
+  nodes_.push_back(make_node());
   standby_ = nodes_.back().get();
   dead_ = nullptr;
   open_log();

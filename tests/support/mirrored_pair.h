@@ -96,8 +96,8 @@ class MirroredPair {
     Seq iss;
   };
 
-  std::unique_ptr<Node> make_host(const std::string& name, bool is_client);
-  std::unique_ptr<Node> make_node(const std::string& name);
+  std::unique_ptr<Node> make_host(bool is_client);
+  std::unique_ptr<Node> make_node();
   void begin_sessions();
   void enqueue(rte_mbuf* mbuf, Node* from, Node* to, const Path& path);
   void transmit(Node& from, rte_mbuf* mbuf, const FlowKey& key);

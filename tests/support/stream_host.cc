@@ -27,9 +27,8 @@ uint8_t said_byte(const StreamEnd& end, bool is_client, uint64_t stream, uint64_
   return static_cast<uint8_t>(words[k / 4] >> (8 * (k % 4)));
 }
 
-tcp::EngineSettings host_settings(const std::string& name) {
+tcp::EngineSettings host_settings() {
   tcp::EngineSettings settings;
-  settings.name = name;
   settings.legs = settings.active_legs = 512;
   settings.chunks = settings.sent_segments = 8192;
   settings.receive_buffer = 128 * 1024;
@@ -39,14 +38,13 @@ tcp::EngineSettings host_settings(const std::string& name) {
 
 }  // namespace
 
-StreamHost::StreamHost(SwitchedNetwork& network, const std::string& name, const IpAddress& address,
-                       MacAddress mac, rte_mempool* pool, const tcp::ShardMap& shards, uint64_t seed,
-                       Instant start)
+StreamHost::StreamHost(SwitchedNetwork& network, const IpAddress& address, MacAddress mac, rte_mempool* pool,
+                       const tcp::ShardMap& shards, uint64_t seed, Instant start)
     : address_(address),
       pool_(pool),
       port_(network, mac, pool),
       random_(seed),
-      engine_(host_settings(name), Secret{{1, 2, 3}}, shards, pool, *this, random_, start) {
+      engine_(host_settings(), Secret{{1, 2, 3}}, shards, pool, *this, random_, start) {
   engine_.add_group(GroupId(1), true);
   engine_.add_address(0, address);
   engine_.add_service({.id = ServiceId(1),

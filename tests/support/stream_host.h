@@ -35,8 +35,8 @@ struct StreamEnd {
 // hear.
 class StreamHost final : private tcp::SegmentSink, private tcp::Application {
  public:
-  StreamHost(SwitchedNetwork& network, const std::string& name, const IpAddress& address, MacAddress mac,
-             rte_mempool* pool, const tcp::ShardMap& shards, uint64_t seed, Instant start);
+  StreamHost(SwitchedNetwork& network, const IpAddress& address, MacAddress mac, rte_mempool* pool,
+             const tcp::ShardMap& shards, uint64_t seed, Instant start);
 
   // Opens a connection from `port`, to say `up` and to hear `down` bytes. The reference stays good.
   StreamEnd& open(const IpAddress& to, PortNumber to_port, uint16_t from_port, uint32_t number, uint32_t up,

@@ -7,8 +7,7 @@
 
 namespace understudy {
 
-VirtualNetwork::Host::Host(VirtualNetwork& net, const std::string&, const tcp::EngineSettings& settings,
-                           Instant start)
+VirtualNetwork::Host::Host(VirtualNetwork& net, const tcp::EngineSettings& settings, Instant start)
     : network(net),
       random(net.random_.next()),
       engine(settings, Secret{{1, 2, 3}}, net.shards_, test_mbuf_pool(), *this, random, start) {
@@ -36,10 +35,8 @@ VirtualNetwork::~VirtualNetwork() {
   for (; !in_flight_.empty(); in_flight_.pop()) rte_pktmbuf_free(in_flight_.top().frame);
 }
 
-VirtualNetwork::Host& VirtualNetwork::add_host(const std::string& name, tcp::EngineSettings settings) {
-  static int unique = 0;
-  settings.name = name + std::to_string(unique++);
-  hosts_.push_back(std::make_unique<Host>(*this, name, settings, now_));
+VirtualNetwork::Host& VirtualNetwork::add_host(const tcp::EngineSettings& settings) {
+  hosts_.push_back(std::make_unique<Host>(*this, settings, now_));
   return *hosts_.back();
 }
 

@@ -3,7 +3,7 @@
 #include <functional>
 #include <memory>
 #include <queue>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/random.h"
@@ -24,8 +24,7 @@ class VirtualNetwork {
 
   class Host : public tcp::SegmentSink {
    public:
-    Host(VirtualNetwork& network, const std::string& name, const tcp::EngineSettings& settings,
-         Instant start);
+    Host(VirtualNetwork& network, const tcp::EngineSettings& settings, Instant start);
     void transmit(rte_mbuf* frame, const FlowKey& key) override;
     // What a worker does at the end of a burst without a standby: everything is committed at once.
     std::function<void(Host&)> end_of_burst;
@@ -40,7 +39,7 @@ class VirtualNetwork {
   VirtualNetwork(const VirtualNetwork&) = delete;
   VirtualNetwork& operator=(const VirtualNetwork&) = delete;
 
-  Host& add_host(const std::string& name, tcp::EngineSettings settings = {});
+  Host& add_host(const tcp::EngineSettings& settings = {});
   void add_address(const IpAddress& address, Host& host);  // the newest host with an address receives for it
   Path path;
   // Sees every frame before the network does; false drops it.

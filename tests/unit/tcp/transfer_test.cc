@@ -30,9 +30,7 @@ tcp::Service service_on(const IpAddress& address, uint16_t port, tcp::Applicatio
 struct TwoHosts {
   TwoHosts(uint64_t seed, StreamPeer& client_app, tcp::Application& server_app,
            tcp::EngineSettings settings = {})
-      : network(seed),
-        client(network.add_host("client", settings)),
-        server(network.add_host("server", settings)) {
+      : network(seed), client(network.add_host(settings)), server(network.add_host(settings)) {
     client.engine.add_group(GroupId(1), true);
     client.engine.add_address(0, kClient);
     client.engine.add_service(service_on(kClient, 1, client_app));
@@ -246,9 +244,9 @@ void transfer_through_the_proxy(uint64_t seed, const Family& family) {
   StreamPeer client_app(1, 400'000, 2);
   StreamPeer backend_app(2, 400'000, 1);
   VirtualNetwork network(seed);
-  auto& client = network.add_host("client");
-  auto& balancer = network.add_host("balancer");
-  auto& backend = network.add_host("backend");
+  auto& client = network.add_host();
+  auto& balancer = network.add_host();
+  auto& backend = network.add_host();
   client.engine.add_group(GroupId(1), true);
   client.engine.add_service(service_on(client_ip, 1, client_app));
   backend.engine.add_group(GroupId(1), true);
@@ -296,8 +294,8 @@ TEST(Transfer, SegmentSizesOfIpv6) {
   StreamPeer client_app(1, 200'000, 2);
   StreamPeer server_app(2, 0, 1);
   VirtualNetwork network(3);
-  auto& client = network.add_host("client");
-  auto& server = network.add_host("server");
+  auto& client = network.add_host();
+  auto& server = network.add_host();
   client.engine.add_group(GroupId(1), true);
   client.engine.add_address(0, kClient6);
   client.engine.add_service(service_on(kClient6, 1, client_app));
@@ -336,7 +334,7 @@ TEST(Transfer, APeerThatDoesNotSayItsSegmentSize) {
        {std::tuple{kClient, kServer, 536}, std::tuple{kClient6, kServer6, 1220}}) {
     StreamPeer server_app(2, 0, 1);
     VirtualNetwork network(3);
-    auto& server = network.add_host("server");
+    auto& server = network.add_host();
     server.engine.add_group(GroupId(1), true);
     server.engine.add_address(0, server_ip);
     server.engine.add_service(service_on(server_ip, 80, server_app));

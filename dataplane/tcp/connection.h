@@ -61,7 +61,8 @@ struct Connection {
   uint32_t tx = kNone;  // pipe that this leg sends
   uint32_t partner = kNone;
   uint32_t soft = kNone;
-  uint32_t active_ms = 0;         // engine time of the last segment, for idle timeouts
+  // Engine time of the last segment, for idle timeouts. In TIME-WAIT: when it began, or began anew.
+  uint32_t active_ms = 0;
   uint32_t application_word = 0;  // the application's own small state
   uint32_t mirror_leg = kNone;    // at the standby: the owner's index of this leg
   uint16_t mss = 536;  // largest segment that we may send, options excluded (RFC 9293 section 3.7.1)
@@ -87,6 +88,11 @@ struct Connection {
   bool opened : 1 = false;          // the application has been told
 };
 static_assert(sizeof(Connection) <= 192, "an idle proxied session must fit 512 bytes");
+
+// The largest segment that a peer takes which does not say (RFC 9293 section 3.7.1).
+constexpr uint16_t mss_unsaid(const IpAddress& address) {
+  return address.is_v4() ? 536 : 1220;
+}
 
 // Where stream offsets lie in sequence space. SYN takes one number, so offset 0 is iss + 1.
 inline Seq send_seq_of(const Connection& c, uint64_t offset) {

@@ -29,8 +29,13 @@ Engine::Engine(const EngineSettings& settings, const Secret& secret, const Shard
       soft_(settings.active_legs),
       sent_(settings.sent_segments),
       wheel_(settings.active_legs, start),
+      embryonic_(soft_),
+      stalled_(soft_),
+      sources_(settings.active_legs, secret),
       time_wait_((settings.legs + 1) / 2),
       upkeep_at_(start) {
+  settings_.half_open_max =
+      std::max(1U, std::min({settings.half_open_max, settings.active_legs / 2, settings.legs / 2}));
   // A leg stands in a list at most once, but its slot may be taken again within a round.
   const uint32_t listed = settings.legs + 4096;
   output_pending_.reserve(listed);
@@ -154,6 +159,7 @@ Soft* Engine::soft_for(Connection& c, uint32_t leg, Instant now) {
 void Engine::release_soft(Connection& c) {
   if (c.soft == kNone) return;
   Soft& soft = soft_[c.soft];
+  relieve(c);
   drop_reassembly(soft);
   for (uint32_t at = soft.sent_first; at != kNone;) {
     const uint32_t next = sent_[at].next;
@@ -194,7 +200,7 @@ void Engine::close(uint32_t leg, CloseReason reason, Instant now) {
 }
 
 uint32_t Engine::connect(GroupIndex group, const FlowKey& key, const Service* service, Instant now) {
-  const uint32_t leg = legs_.insert(key);
+  const uint32_t leg = insert_leg(key, now);
   if (leg == kNone) return kNone;
   Connection& c = legs_[leg];
   c.group = group;

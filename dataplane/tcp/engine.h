@@ -8,11 +8,14 @@
 #include "common/random.h"
 #include "common/siphash.h"
 #include "dataplane/tcp/application.h"
+#include "dataplane/tcp/burden_queue.h"
 #include "dataplane/tcp/connection_table.h"
+#include "dataplane/tcp/cookie.h"
 #include "dataplane/tcp/group.h"
 #include "dataplane/tcp/pipe.h"
 #include "dataplane/tcp/shard.h"
 #include "dataplane/tcp/soft.h"
+#include "dataplane/tcp/source_table.h"
 #include "dataplane/tcp/timer_wheel.h"
 #include "dataplane/wire/drop_reason.h"
 #include "dataplane/wire/frame.h"
@@ -26,6 +29,9 @@ class SegmentSink {
   virtual void transmit(rte_mbuf* frame, const FlowKey& key) = 0;
 };
 
+// When a SYN is answered without keeping anything (RFC 4987). Automatic: when too many are half open.
+enum class SynCookies : uint8_t { automatic, always, never };
+
 struct EngineSettings {
   uint32_t legs = 4096;         // capacity
   uint32_t active_legs = 4096;  // soft states
@@ -37,6 +43,9 @@ struct EngineSettings {
   uint32_t reassembly_max = 512;  // out-of-order chunks per leg
   Duration delayed_ack = 10ms;
   Duration time_wait = 60s;
+  SynCookies syn_cookies = SynCookies::automatic;
+  uint32_t half_open_max = 1024;            // of all sources together; no more than half of active_legs
+  uint32_t half_open_per_source_max = 256;  // an IPv4 address, an IPv6 /64
   uint8_t syn_retries = 5;
   uint8_t data_retries = 15;
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
@@ -59,6 +68,8 @@ struct EngineCounters {
   uint64_t believed = 0;  // acknowledgements beyond snd.nxt accepted after a takeover
   uint64_t resumed = 0;   // adopted legs woken
   uint64_t challenge_acks = 0;
+  uint64_t cookies_sent = 0;
+  uint64_t cookies_accepted = 0;
 };
 
 // A mirrored leg that is gone; its slot may be taken again already.
@@ -155,6 +166,7 @@ class Engine {
   const std::vector<Service>& services() const { return services_; }
   const ShardMap& shards() const { return shards_; }
   const EngineSettings& settings() const { return settings_; }
+  uint32_t half_open() const { return embryonic_.size(); }
   EngineCounters& counters() { return counters_; }
   DropCounters& drops() { return drops_; }
   uint32_t window_unit(const Connection& c) const { return 1U << c.rcv_scale; }
@@ -190,9 +202,22 @@ class Engine {
   const Service* find_listener(const IpAddress& address, PortNumber port) const;
   int find_group(const IpAddress& address) const;
 
+  // admission.cc
+  void admit(Arrival& arrival, const FlowKey& key, GroupIndex group, const Service& service);
+  void answer_with_cookie(Arrival& arrival, const FlowKey& key, GroupIndex group);
+  bool open_from_cookie(Arrival& arrival, const FlowKey& key, GroupIndex group);
+  bool make_room(Instant now);
+  uint32_t insert_leg(const FlowKey& key, Instant now);
+  void bear(Connection& c, Burden burden, Instant now);
+  void relieve(Connection& c);
+  BurdenQueue& queue_of(Burden burden) { return burden == Burden::embryonic ? embryonic_ : stalled_; }
+
   // handshake.cc
   void open_passively(Arrival& arrival, const FlowKey& key, GroupIndex group, const Service& service);
+  uint32_t begin_passively(const FlowKey& key, GroupIndex group, const Service& service,
+                           const wire::TcpSegment& syn, Instant now);
   void choose_numbers(Connection& c, Instant now);
+  uint8_t own_window_shift() const;
   void apply_syn_options(Connection& c, const wire::TcpSegment& s);
   void become_established(Connection& c, uint32_t leg, Instant now);
   bool reopen_time_wait(uint32_t leg, Arrival& arrival);
@@ -233,6 +258,7 @@ class Engine {
   bool send_empty(Connection& c, Soft* soft, Seq seq, uint8_t flags, Instant now);
   void emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t flags, Instant now);
   void send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags);
+  void send_without_leg(const wire::TcpSegmentToSend& segment);
   void record_sent(Soft& soft, Seq seq, uint32_t length, Instant now);
   bool split_sent(Soft& soft, uint32_t at, uint32_t length);
   void note_fin_sent(Connection& c, uint32_t leg);
@@ -247,6 +273,7 @@ class Engine {
   void send_window_probe(Connection& c, Soft& soft, Instant now);
   void await_window(Connection& c, Soft& soft, Instant now);
   void enter_time_wait(Connection& c, uint32_t leg, Instant now);
+  bool end_oldest_time_wait(Instant now);
 
   // engine.cc
   Soft* soft_for(Connection& c, uint32_t leg, Instant now);  // takes one if need be; null when there is none
@@ -284,6 +311,9 @@ class Engine {
   Slab<Soft> soft_;
   Slab<SentSegment> sent_;
   TimerWheel wheel_;
+  BurdenQueue embryonic_;
+  BurdenQueue stalled_;
+  SourceTable sources_;
   std::vector<Group> groups_;
   std::vector<Address> addresses_;
   std::vector<Service> services_;

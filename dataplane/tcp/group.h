@@ -37,6 +37,7 @@ struct Group {
   bool accepts = true;         // new connections are taken
   bool always_local = false;   // the node's own addresses: no standby, no takeover
   Instant reset_hold_until{};  // unknown connections get no RST before this
+  Instant cookies_until{};     // an ACK may bring back a cookie that this node or its predecessor sent
   uint32_t legs = 0;           // here, of services that want protection
   uint32_t legs_mirrored = 0;  // of them, those whose records go to a standby; kept by the mirror
   Epoch epoch;

@@ -13,14 +13,19 @@ void Engine::choose_numbers(Connection& c, Instant now) {
   c.snd.iss = Seq(static_cast<uint32_t>(hash) + static_cast<uint32_t>(clock_us / 4));
   c.snd.una = c.snd.nxt = c.snd.iss;
   c.ts_offset = static_cast<uint32_t>(hash >> 32);
-  while (c.rcv_scale < 14 && (65535U << c.rcv_scale) < settings_.receive_buffer) ++c.rcv_scale;
+  c.rcv_scale = own_window_shift();
+}
+
+uint8_t Engine::own_window_shift() const {
+  uint8_t shift = 0;
+  while (shift < 14 && (65535U << shift) < settings_.receive_buffer) ++shift;
+  return shift;
 }
 
 void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s) {
   const auto& o = s.options;
-  // RFC 9293 section 3.7.1: what a peer takes that does not say.
-  const uint16_t mss_unsaid = c.key.local.is_v4() ? 536 : 1220;
-  c.mss = static_cast<uint16_t>(std::clamp<uint32_t>(o.mss.value_or(mss_unsaid), 64, mss_for_peer(c.key)));
+  c.mss = static_cast<uint16_t>(
+      std::clamp<uint32_t>(o.mss.value_or(mss_unsaid(c.key.local)), 64, mss_for_peer(c.key)));
   c.window_scaling = o.window_scale.has_value();
   c.snd_scale = std::min<uint8_t>(o.window_scale.value_or(0), 14);  // RFC 7323 section 2.3
   if (!c.window_scaling) c.rcv_scale = 0;
@@ -38,8 +43,18 @@ void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s) {
 }
 
 void Engine::open_passively(Arrival& arrival, const FlowKey& key, GroupIndex group, const Service& service) {
-  const uint32_t leg = legs_.insert(key);
+  const uint32_t leg = begin_passively(key, group, service, arrival.segment, arrival.now);
   if (leg == kNone) return drop(arrival, DropReason::tcp_table_full);
+  ++counters_.passive_opens;
+  want_log(leg);
+  want_output(leg);
+}
+
+// A leg in SYN-RECEIVED, made from what the peer's SYN said. kNone: no room.
+uint32_t Engine::begin_passively(const FlowKey& key, GroupIndex group, const Service& service,
+                                 const wire::TcpSegment& syn, Instant now) {
+  const uint32_t leg = insert_leg(key, now);
+  if (leg == kNone) return kNone;
   Connection& c = legs_[leg];
   c.group = group;
   c.service = service.id;
@@ -47,22 +62,21 @@ void Engine::open_passively(Arrival& arrival, const FlowKey& key, GroupIndex gro
   if (c.protect) ++groups_[group].legs;
   c.state = State::syn_received;
   c.shard = shards_.shard_of(key);
-  c.active_ms = engine_ms(arrival.now);
-  choose_numbers(c, arrival.now);
-  apply_syn_options(c, arrival.segment);
-  Soft* soft = soft_for(c, leg, arrival.now);
-  if (soft == nullptr || !service.application->attach(*this, leg)) {
+  c.active_ms = engine_ms(now);
+  choose_numbers(c, now);
+  apply_syn_options(c, syn);
+  if (soft_for(c, leg, now) == nullptr || !service.application->attach(*this, leg)) {
     free_leg(leg);
-    return drop(arrival, DropReason::tcp_table_full);
+    return kNone;
   }
-  ++counters_.passive_opens;
-  want_log(leg);
-  want_output(leg);
+  bear(c, Burden::embryonic, now);
+  return leg;
 }
 
 void Engine::become_established(Connection& c, uint32_t leg, Instant now) {
   c.state = State::established;
   ++counters_.established;
+  relieve(c);
   if (Soft* soft = soft_for(c, leg, now)) {
     soft->retransmissions = 0;
     soft->congestion.set_mss(c.mss);

@@ -42,13 +42,16 @@ void Engine::receive_without_connection(Arrival& arrival, const FlowKey& key) {
   if (!group.voice) return drop(arrival, DropReason::tcp_group_not_owned);
   if (s.has(wire::kRst)) return drop(arrival, DropReason::tcp_no_connection);
   DropReason reason = DropReason::tcp_no_connection;
+  const auto group_number = static_cast<GroupIndex>(group_index);
   if (s.has(wire::kSyn) && !s.has(wire::kAck)) {
     const Service* service = find_listener(key.local, key.local_port);
     if (service != nullptr) {
       if (!group.accepts) return drop(arrival, DropReason::tcp_not_accepting);
-      return open_passively(arrival, key, static_cast<GroupIndex>(group_index), *service);
+      return admit(arrival, key, group_number, *service);
     }
     reason = DropReason::tcp_no_listener;
+  } else if (arrival.now < group.cookies_until && open_from_cookie(arrival, key, group_number)) {
+    return;
   } else if (arrival.now < group.reset_hold_until) {
     return drop(arrival, DropReason::tcp_reset_suppressed);
   }
@@ -75,7 +78,7 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     resume(c, leg, now);
     if (!legs_.is_live(leg)) return;
   }
-  c.active_ms = engine_ms(now);
+  if (c.state != State::time_wait) c.active_ms = engine_ms(now);
   if (c.state == State::syn_sent) return receive_in_syn_sent(c, leg, arrival);
   if (c.state == State::time_wait && s.has(wire::kSyn) && reopen_time_wait(leg, arrival)) return;
   Soft* soft = soft_for(c, leg, now);
@@ -136,7 +139,7 @@ bool Engine::segment_acceptable(Connection& c, const wire::TcpSegment& s, Instan
   } else if (before(s.seq, c.rcv.nxt)) {
     ++soft.duplicate_acks_owed;  // waits until what it duplicates is committed
     soft.duplicate_ack_at = c.rcv.nxt;
-    if (c.state == State::time_wait) enter_time_wait(c, soft.leg, now);
+    if (c.state == State::time_wait && s.has(wire::kFin)) c.active_ms = engine_ms(now);  // waits anew
   } else {
     soft.challenge_ack = true;
   }

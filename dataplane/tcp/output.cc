@@ -296,20 +296,24 @@ bool Engine::split_sent(Soft& soft, uint32_t at, uint32_t length) {
 }
 
 void Engine::send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags) {
-  rte_mbuf* frame = rte_pktmbuf_alloc(pool_);
-  if (frame == nullptr) {
-    drops_.count(DropReason::mbuf_pool_empty);
-    return;
-  }
   wire::TcpSegmentToSend segment;
   segment.key = key;
   segment.seq = seq;
   segment.ack = ack;
   segment.flags = flags;
   ++counters_.resets_out;
+  send_without_leg(segment);
+}
+
+void Engine::send_without_leg(const wire::TcpSegmentToSend& segment) {
+  rte_mbuf* frame = rte_pktmbuf_alloc(pool_);
+  if (frame == nullptr) {
+    drops_.count(DropReason::mbuf_pool_empty);
+    return;
+  }
   ++counters_.segments_out;
   wire::build_tcp_frame(frame, segment);
-  sink_.transmit(frame, key);
+  sink_.transmit(frame, segment.key);
 }
 
 }  // namespace understudy::tcp

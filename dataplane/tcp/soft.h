@@ -2,12 +2,14 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "common/instant.h"
 #include "common/sequence.h"
 #include "dataplane/tcp/congestion.h"
 #include "dataplane/tcp/pipe.h"
 #include "dataplane/tcp/rtt.h"
+#include "dataplane/tcp/source_table.h"
 
 namespace understudy::tcp {
 
@@ -85,6 +87,14 @@ struct Soft {
   uint8_t persist_backoff = 0;
   uint8_t retransmissions = 0;  // of the oldest segment, in a row
   Instant last_sent_at{};       // for the restart after idle
+
+  // What this leg costs without giving anything for it, and its place in the queue of those (admission.cc).
+  struct BurdenLink {
+    std::optional<Burden> kind;
+    Instant since{};
+    uint32_t previous = kNone;
+    uint32_t next = kNone;
+  } burden;
 
   // Nothing here that the connection would miss.
   bool is_quiet() const {

@@ -10,6 +10,8 @@ void Engine::take_over(GroupIndex index, Epoch epoch, Instant now, Duration rese
   Group& group = groups_[index];
   group.epoch = epoch;
   group.reset_hold_until = now + reset_hold;
+  // The former owner may have answered with cookies; there is nobody left to ask.
+  if (settings_.syn_cookies != SynCookies::never) group.cookies_until = now + kCookieLife;
   group.voice = true;
   sweep_ = {.active = true, .next = 0, .pass = 0};
 }
@@ -58,7 +60,10 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
       }
     }
   }
-  if (c.state == State::syn_received) c.snd.nxt = c.snd.iss + 1;
+  if (c.state == State::syn_received) {
+    c.snd.nxt = c.snd.iss + 1;
+    if (!c.active_open) bear(c, Burden::embryonic, now);
+  }
   if (c.state == State::time_wait) enter_time_wait(c, leg, now);
   // Acknowledge what is committed: a sender moves on without waiting for its timer.
   soft->challenge_ack = is_synchronised(c.state);

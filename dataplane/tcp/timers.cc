@@ -21,11 +21,28 @@ void Engine::run_timers(Instant now) {
   for (uint32_t closed = 0;
        closed < kTimersPerRun && time_wait_count_ > 0 && time_wait_[time_wait_head_].until <= now; ++closed) {
     const LegId id = time_wait_[time_wait_head_].leg;
+    const bool restarted = legs_.is_live(id) && legs_[id.index].state == State::time_wait &&
+                           engine_ms(now) - legs_[id.index].active_ms < to_ms(settings_.time_wait);
+    if (!restarted) {
+      end_oldest_time_wait(now);
+      continue;
+    }
+    // One entry per connection, however often its peer repeats its FIN: it goes to the end of the ring.
+    const uint32_t waited_ms = engine_ms(now) - legs_[id.index].active_ms;
     time_wait_head_ = (time_wait_head_ + 1) % time_wait_.size();
-    --time_wait_count_;
-    if (legs_.is_live(id) && legs_[id.index].state == State::time_wait)
-      close(id.index, CloseReason::finished, now);
+    time_wait_[(time_wait_head_ + time_wait_count_ - 1) % time_wait_.size()] = {
+        id, now + settings_.time_wait - Duration(1ms) * waited_ms};
   }
+}
+
+// Takes the oldest entry off the ring. True if that ended a connection.
+bool Engine::end_oldest_time_wait(Instant now) {
+  const LegId oldest = time_wait_[time_wait_head_].leg;
+  time_wait_head_ = (time_wait_head_ + 1) % time_wait_.size();
+  --time_wait_count_;
+  if (!legs_.is_live(oldest) || legs_[oldest.index].state != State::time_wait) return false;
+  close(oldest.index, CloseReason::finished, now);
+  return true;
 }
 
 Instant Engine::next_deadline() const {
@@ -80,14 +97,10 @@ void Engine::send_window_probe(Connection& c, Soft& soft, Instant now) {
 
 void Engine::enter_time_wait(Connection& c, uint32_t leg, Instant now) {
   c.state = State::time_wait;
+  c.active_ms = engine_ms(now);
   want_log(leg);
-  if (time_wait_count_ == time_wait_.size()) {
-    const LegId oldest = time_wait_[time_wait_head_].leg;
-    time_wait_head_ = (time_wait_head_ + 1) % time_wait_.size();
-    --time_wait_count_;
-    if (legs_.is_live(oldest) && oldest.index != leg && legs_[oldest.index].state == State::time_wait)
-      close(oldest.index, CloseReason::finished, now);
-  }
+  if (time_wait_count_ == time_wait_.size() && end_oldest_time_wait(now))
+    drops_.count(DropReason::tcp_time_wait_evicted);
   time_wait_[(time_wait_head_ + time_wait_count_) % time_wait_.size()] = {legs_.id_of(leg),
                                                                           now + settings_.time_wait};
   ++time_wait_count_;

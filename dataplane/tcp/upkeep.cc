@@ -27,7 +27,8 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
     Connection& c = legs_[leg];
     if (!groups_[c.group].voice) continue;
     const uint32_t quiet_ms = now_ms - c.active_ms;
-    if (c.soft != kNone && quiet_ms > kQuietMs && !c.output_pending && soft_[c.soft].is_quiet())
+    if (c.soft != kNone && quiet_ms > kQuietMs && !c.output_pending && is_synchronised(c.state) &&
+        soft_[c.soft].is_quiet())
       release_soft(c);
     const Service* service = find_service(c.service);
     // An application that found no buffer for its answer left its input where it was.

@@ -32,8 +32,11 @@ namespace understudy {
   X(tcp_no_listener, "no service listens on this port")                                              \
   X(tcp_not_accepting, "new connection while the group has no standby, and its policy forbids that") \
   X(tcp_no_connection, "no such connection")                                                         \
-  X(tcp_reset_suppressed, "unknown connection shortly after a takeover, reset withheld")             \
+  X(tcp_reset_suppressed, "unknown connection after a takeover or a SYN cookie, reset withheld")     \
   X(tcp_table_full, "connection table full")                                                         \
+  X(tcp_half_open_limit, "SYN beyond what may be half open, and cookies are off")                    \
+  X(tcp_half_open_evicted, "half-open connection given up for a new one")                            \
+  X(tcp_time_wait_evicted, "connection in TIME-WAIT given up for a new one")                         \
   X(tcp_not_acceptable, "segment outside the receive window")                                        \
   X(tcp_paws, "timestamp older than the last one (PAWS)")                                            \
   X(tcp_syn_in_window, "SYN on a synchronised connection, challenged")                               \

@@ -25,11 +25,12 @@ tcp::Service service_on(const IpAddress& address, uint16_t port, tcp::Applicatio
           .application = &application};
 }
 
-tcp::EngineSettings engine_settings(uint32_t receive_buffer) {
+tcp::EngineSettings engine_settings(bool is_node, const MirroredPair::Settings& settings) {
   tcp::EngineSettings s;
   s.legs = s.active_legs = 64;
   s.chunks = s.sent_segments = 4096;
-  s.receive_buffer = receive_buffer;
+  s.receive_buffer = settings.receive_buffer;
+  if (is_node) s.syn_cookies = settings.syn_cookies;
   s.time_wait = 10s;  // outlasts a few lost retransmissions of a FIN
   return s;
 }
@@ -80,11 +81,11 @@ struct MirroredPair::Cluster {
 };
 
 struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
-  Node(MirroredPair& p, uint64_t seed)
+  Node(MirroredPair& p, bool is_node, uint64_t seed)
       : pair(p),
         random(seed),
-        engine(engine_settings(p.settings_.receive_buffer), Secret{{1, 2, 3}}, shards(), test_mbuf_pool(),
-               *this, random, p.now_) {}
+        engine(engine_settings(is_node, p.settings_), Secret{{1, 2, 3}}, shards(), test_mbuf_pool(), *this,
+               random, p.now_) {}
   void transmit(rte_mbuf* frame, const FlowKey& key) override { pair.transmit(*this, frame, key); }
   void transmit_cluster(rte_mbuf* frame) override { pair.transmit_cluster(*this, frame); }
 
@@ -98,7 +99,7 @@ struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
 };
 
 std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(bool is_client) {
-  auto host = std::make_unique<Node>(*this, random_.next());
+  auto host = std::make_unique<Node>(*this, false, random_.next());
   host->conversation = std::make_unique<Conversation>(settings_.plans, is_client, start_);
   host->engine.add_group(GroupId(1), true);
   host->engine.add_address(0, is_client ? addresses_.client : addresses_.backend);
@@ -108,7 +109,7 @@ std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(bool is_client) {
 }
 
 std::unique_ptr<MirroredPair::Node> MirroredPair::make_node() {
-  auto node = std::make_unique<Node>(*this, random_.next());
+  auto node = std::make_unique<Node>(*this, true, random_.next());
   node->cluster = std::make_unique<Cluster>(*this, node->engine, *node, BootId(next_boot_++));
   mirror::ChannelSender::Settings channel;
   channel.window = settings_.channel_window;
@@ -383,7 +384,7 @@ void MirroredPair::promote() {
   group.clock.advance_to(dead_->engine.group(0).clock.micros(now_) + 1'000'000, now_);
   const Epoch epoch{next_epoch_++, NodeId(2)};
   c.sources.salt(epoch, c.boot.value());
-  owner_->engine.take_over(0, epoch, now_, 500ms);
+  owner_->engine.take_over(0, epoch, now_, settings_.reset_hold);
 }
 
 // Promise 1: neither the acknowledgement number nor the right edge runs ahead of what the standby has

@@ -40,7 +40,9 @@ class MirroredPair {
     bool mirrored_from_the_start = true;
     uint32_t channel_window = 1024;
     uint32_t receive_buffer = 100'000;
+    tcp::SynCookies syn_cookies = tcp::SynCookies::automatic;  // of the nodes
     Duration detection = 100ms;
+    Duration reset_hold = 500ms;
     Duration standby_timeout = 100ms;
   };
   enum class InFlight : uint8_t { arrives, is_lost, by_chance };  // what becomes of a dead node's frames

@@ -67,6 +67,12 @@ std::vector<Scenario> scenarios() {
   return {
       {"handshake", S{.plans = {{.request = 1, .response = 1}}}},
       {"request_response", S{.plans = {{.request = 3000, .response = 9000, .rounds = 3}}}},
+      {"syn_cookies", S{.plans = {{.request = 3000, .response = 9000, .rounds = 3},
+                                  {.service = Service::echo, .request = 20'000},
+                                  {.request = 3000, .response = 3000, .start = 3ms}},
+                        .client_path = {.delay = 300us, .loss_per_mille = 20},
+                        .syn_cookies = tcp::SynCookies::always,
+                        .reset_hold = 3s}},
       {"bulk_down", S{.plans = {{.request = 10, .response = 150'000}}}},
       {"bulk_up", S{.plans = {{.request = 150'000, .response = 10}}}},
       {"both_ways_at_once", S{.plans = {{.request = 90'000, .response = 90'000, .rounds = 0}}}},

@@ -1,0 +1,58 @@
+// A main for a fuzz target built without libFuzzer: plays the seeds in the folder named, then random inputs
+// for two seconds. The same inputs every time; with a file instead of a folder, that input only.
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "common/random.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+Bytes read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+// Half of them are a seed with some bytes changed.
+Bytes random_input(understudy::Random& random, const std::vector<Bytes>& seeds) {
+  if (!seeds.empty() && random.chance(1, 2)) {
+    Bytes input = seeds[random.below(static_cast<uint32_t>(seeds.size()))];
+    for (uint32_t changes = 1 + random.below(8); changes > 0 && !input.empty(); --changes)
+      input[random.below(static_cast<uint32_t>(input.size()))] = static_cast<uint8_t>(random.next());
+    return input;
+  }
+  Bytes input(random.below(random.chance(1, 4) ? 2000 : 200));
+  for (uint8_t& byte : input) byte = static_cast<uint8_t>(random.next());
+  return input;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<Bytes> seeds;
+  const std::filesystem::path given = count > 1 ? arguments[1] : "";
+  if (std::filesystem::is_directory(given)) {
+    for (const auto& entry : std::filesystem::directory_iterator(given))
+      seeds.push_back(read_file(entry.path()));
+  } else if (std::filesystem::exists(given)) {
+    seeds.push_back(read_file(given));
+  }
+  for (const Bytes& seed : seeds) LLVMFuzzerTestOneInput(seed.data(), seed.size());
+  size_t executions = seeds.size();
+  understudy::Random random(1);
+  const auto end = Clock::now() + std::chrono::seconds(2);
+  for (; !std::filesystem::is_regular_file(given) && Clock::now() < end; ++executions) {
+    const Bytes input = random_input(random, seeds);
+    LLVMFuzzerTestOneInput(input.data(), input.size());
+  }
+  std::printf("%zu executions, %zu of them seeds\n", executions, seeds.size());
+  return 0;
+}

@@ -48,13 +48,15 @@ OwnerLog::OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp:
       channel_(settings, pool, sink, drops_),
       gates_(std::bit_ceil(static_cast<size_t>(settings.window) * 32)) {}
 
-void OwnerLog::open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now) {
+void OwnerLog::open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now,
+                    Beginning beginning) {
   drop(now);  // a stream before this one
   channel_.open(address, generation, now);
   streams_ = streams;
   state_ = State::syncing;
   gate_head_ = gate_tail_ = 0;
-  snapshot_next_ = snapshot_legs_ = snapshot_end_sequence_ = 0;
+  snapshot_next_ = snapshot_legs_ = snapshot_end_sequence_ = release_sequence_ = 0;
+  inherited_ = beginning == Beginning::inherited;
   write_mark(false, now);
 }
 
@@ -94,9 +96,10 @@ uint64_t OwnerLog::bytes_to_open(uint32_t client) const {
   for (const uint32_t leg : {client, legs[client].partner}) {
     if (leg == tcp::kNone || legs[leg].mirrored) continue;
     const tcp::Pipe& tx = engine_.pipes()[legs[leg].tx];
+    const tcp::Pipe& rx = engine_.pipes()[legs[leg].rx];
     headers += sizeof(OpenRecord) + sizeof(SegmentRecord);
-    received += engine_.pipes()[legs[leg].rx].held();
-    if (tx.source == tcp::kNone) written += tx.held();
+    received += is_known(legs[leg]) && rx.keeps_unlogged ? rx.tail - std::min(rx.logged, rx.tail) : rx.held();
+    if (tx.source == tcp::kNone && !is_known(legs[leg])) written += tx.held();
   }
   // A session larger than the window goes through it piece by piece.
   received = std::min(received, capacity_ / 2);
@@ -113,7 +116,9 @@ bool OwnerLog::write(uint32_t leg, Instant now) {
   if (!c.mirrored) {
     if (open_session(leg, now)) return true;
     const bool is_orphan = c.active_open && c.partner == tcp::kNone;  // it only has to finish
-    if (!is_orphan && (c.mirrored || !after(c.rcv.committed, c.rcv.irs) || c.state == tcp::State::syn_sent)) {
+    const bool is_held = inherited_ && snapshot_end_sequence_ == 0;   // by the standby, as it was
+    if (!is_orphan &&
+        (is_held || c.mirrored || !after(c.rcv.committed, c.rcv.irs) || c.state == tcp::State::syn_sent)) {
       engine_.want_output(leg);
       return false;  // nothing has been promised on it yet: that can wait until there is room
     }
@@ -135,10 +140,11 @@ bool OwnerLog::open_session(uint32_t leg, Instant now) {
   if (legs[client].active_open || (backend != tcp::kNone && legs[backend].mirrored && legs[client].mirrored))
     return false;
   if (channel_.room() < bytes_to_open(client) + frame_payload_ || !gate_has_room()) return false;
-  if (!legs[client].mirrored && !write_open(client, RecordKind::open, now)) return false;
-  if (backend != tcp::kNone && !legs[backend].mirrored && !write_open(backend, RecordKind::bind, now))
+  const bool is_held = is_known(legs[client]);
+  if (!legs[client].mirrored && !enter(client, RecordKind::open, now)) return false;
+  if (backend != tcp::kNone && !legs[backend].mirrored && !enter(backend, RecordKind::bind, now))
     return false;
-  bool whole = write_output(client, now) && write_segments(client, now);
+  bool whole = (is_held || write_output(client, now)) && write_segments(client, now);
   if (backend != tcp::kNone) whole = write_segments(backend, now) && whole;
   if (!whole) {
     // The estimate was short: the rest follows when there is room.
@@ -147,6 +153,10 @@ bool OwnerLog::open_session(uint32_t leg, Instant now) {
   }
   ++snapshot_legs_;
   return true;
+}
+
+bool OwnerLog::enter(uint32_t leg, RecordKind kind, Instant now) {
+  return is_known(engine_.legs()[leg]) ? write_adopt(leg, now) : write_open(leg, kind, now);
 }
 
 bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {

@@ -25,7 +25,11 @@ class OwnerLog {
   OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp::Engine& engine, rte_mempool* pool,
            FrameSink& sink);
 
-  void open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now);
+  // With `inherited`, the standby is the former owner after a planned hand-over and holds every leg already:
+  // acknowledgements wait for it from the first one on, also of legs that are not in the stream yet.
+  enum class Beginning : uint8_t { anew, inherited };
+  void open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now,
+            Beginning beginning = Beginning::anew);
   // Unprotects all legs of this stream.
   void drop(Instant now);
   bool carries(const tcp::Connection& c) const {
@@ -37,6 +41,14 @@ class OwnerLog {
   void write_close(tcp::LegId leg, Instant now);
   // Puts up to `legs` more legs into the stream; ends the snapshot when all have been seen.
   void snapshot(uint32_t legs, Instant now);
+  // Planned hand-over (release.cc); the owner has stopped. False: no room now, call again. write_soft is for
+  // every leg of the stream after its last write(); release ends the log of a group.
+  bool write_soft(uint32_t leg, Instant now);
+  bool write_release(tcp::GroupIndex group, Instant now);
+  // The standby has applied everything up to the last release.
+  bool release_is_committed() const {
+    return state_ == State::synced && release_sequence_ != 0 && channel_.acknowledged() >= release_sequence_;
+  }
   void flush(Instant now) { channel_.flush(now); }
   void on_ack(std::span<const uint8_t> payload, Instant now);
   void tick(Instant now) { channel_.tick(now); }
@@ -59,11 +71,17 @@ class OwnerLog {
     uint64_t sendable;
   };
   bool open_session(uint32_t leg, Instant now);
+  bool enter(uint32_t leg, RecordKind kind, Instant now);
+  bool is_known(const tcp::Connection& c) const { return inherited_ && c.mirror_leg != tcp::kNone; }
   bool write_open(uint32_t leg, RecordKind kind, Instant now);
+  bool write_adopt(uint32_t leg, Instant now);
   bool write_agreed(uint32_t leg, Instant now);
   bool write_output(uint32_t leg, Instant now);
   bool write_segments(uint32_t leg, Instant now);
   bool write_mark(bool is_end, Instant now);
+  uint64_t bytes_of_soft(const tcp::Soft& soft) const;
+  bool write_sent(uint32_t leg, const tcp::Soft& soft, Instant now);
+  bool write_early(uint32_t leg, const tcp::Soft& soft, Instant now);
   uint64_t bytes_to_open(uint32_t client) const;
   bool gate_has_room() const { return gate_tail_ - gate_head_ < gates_.size(); }
   void commit_up_to(uint32_t sequence);
@@ -82,6 +100,8 @@ class OwnerLog {
   uint32_t snapshot_next_ = 0;
   uint32_t snapshot_legs_ = 0;
   uint32_t snapshot_end_sequence_ = 0;  // 0: not written yet
+  uint32_t release_sequence_ = 0;       // likewise
+  bool inherited_ = false;
 };
 
 }  // namespace understudy::mirror

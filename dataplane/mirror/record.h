@@ -21,6 +21,7 @@ namespace understudy::mirror {
 //   close    the leg is gone
 //   mark     begin or end of a snapshot
 //   agreed   what the answer to our SYN settled: before the first segment record of a leg that we opened
+//   soft, sent, early, release, adopt   a planned hand-over: soft_record.h
 enum class RecordKind : uint8_t {
   open = 1,
   bind = 2,
@@ -28,8 +29,16 @@ enum class RecordKind : uint8_t {
   output = 4,
   close = 5,
   mark = 6,
-  agreed = 7
+  agreed = 7,
+  soft = 8,
+  sent = 9,
+  early = 10,
+  release = 11,
+  adopt = 12
 };
+
+// No owner has more slots; a larger number is damage.
+constexpr uint32_t kOwnerLegsMax = 1U << 26;
 
 struct RecordHeader {
   be16_t length;  // whole record

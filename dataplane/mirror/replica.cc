@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace understudy::mirror {
 namespace {
@@ -13,15 +14,12 @@ bool load(std::span<const uint8_t> bytes, T& value) {
   return true;
 }
 
-// No owner has more slots; a larger number is damage.
-constexpr uint32_t kOwnerLegsMax = 1U << 26;
-
 }  // namespace
 
 Replica::Replica(tcp::Engine& engine) : engine_(engine) {}
 
 void Replica::on_open(uint32_t, Instant) {
-  forget_all();
+  if (!std::exchange(awaits_heir_, false)) forget_all();
   state_ = State::syncing;
 }
 
@@ -43,6 +41,9 @@ void Replica::erase(uint32_t owner_leg) {
 void Replica::forget_all() {
   for (uint32_t owner_leg = 0; owner_leg < by_owner_leg_.size(); ++owner_leg) erase(owner_leg);
   incomplete_.clear();
+  handed_.clear();
+  released_.clear();
+  forget_inherited();
 }
 
 void Replica::mark_stale() {
@@ -52,6 +53,9 @@ void Replica::mark_stale() {
 }
 
 void Replica::release(tcp::GroupIndex group) {
+  forget_handed();
+  inherited_.clear();  // ours again, and whole
+  awaits_heir_ = inheriting_ = false;
   for (const uint32_t owner_leg : incomplete_) {
     const uint32_t leg = mapped(owner_leg);
     if (leg == tcp::kNone || engine_.legs()[leg].group != group) continue;
@@ -114,9 +118,20 @@ bool Replica::apply(std::span<const uint8_t> record, Instant now) {
     case RecordKind::mark: {
       MarkRecord r;
       if (!load(record, r)) return false;
+      if (r.is_end) forget_inherited();  // what was not adopted has ended meanwhile
       if (r.is_end && state_ == State::syncing) state_ = State::synced;
       return true;
     }
+    case RecordKind::soft:
+      return apply_soft(record, now);
+    case RecordKind::sent:
+      return apply_sent(record, now);
+    case RecordKind::early:
+      return apply_early(record);
+    case RecordKind::release:
+      return apply_release(record, now);
+    case RecordKind::adopt:
+      return apply_adopt(record);
   }
   return true;  // a newer owner's kind
 }
@@ -125,6 +140,7 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   const uint32_t owner_leg = r.leg.get();
   if (owner_leg >= kOwnerLegsMax || r.state.state > static_cast<uint8_t>(tcp::State::time_wait)) return false;
   erase(owner_leg);
+  released_.clear();  // it goes on after all
   const FlowKey key{IpAddress(r.local), IpAddress(r.remote), PortNumber(r.local_port.get()),
                     PortNumber(r.remote_port.get())};
   const tcp::Service* service = engine_.find_service(ServiceId(r.service.get()));
@@ -155,6 +171,7 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   c.sack = r.options & kOptionSack;
   c.active_open = r.options & kOptionActiveOpen;
   c.active_ms = engine_.engine_ms(now);
+  c.mirror_leg = owner_leg;
   const uint32_t client =
       is_bind && r.partner.get() < by_owner_leg_.size() ? mapped(r.partner.get()) : tcp::kNone;
   if (is_bind && client == tcp::kNone) {  // its client leg found no room here
@@ -225,6 +242,8 @@ bool Replica::apply_segment(std::span<const uint8_t> record, Instant now) {
   if (leg == tcp::kNone) return true;
   tcp::Connection& c = engine_.legs()[leg];
   if (s.flags & kLegComplete) std::erase(incomplete_, r.leg.get());
+  released_.clear();
+  if (c.soft != tcp::kNone) engine_.forget_soft(leg);  // it goes on after all
   c.active_ms = engine_.engine_ms(now);
   apply_state(c, leg, s);
   if (c.state == tcp::State::syn_sent) return true;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -31,6 +32,20 @@ class Replica : public ChannelReceiver::Consumer {
   // dropped.
   void release(tcp::GroupIndex group);
 
+  // Planned hand-over (inheritance.cc). The owner has written its last record for the group, which is ours to
+  // claim; false again if it writes another one after all.
+  bool is_released(tcp::GroupIndex group) const {
+    return std::ranges::find(released_, group) != released_.end();
+  }
+  // Instead of release(): takes the legs over with the soft state that came along.
+  void receive_hand_over(tcp::GroupIndex group, Instant now);
+  // We were the owner and have released the group: our own legs, which lie down, are the mirror of our
+  // successor's, which its stream adopts one by one. Those of shards with `shard % streams == index`.
+  void inherit(tcp::GroupIndex group, uint32_t index, uint32_t streams);
+
+  // While the successor's stream adopts what was inherited, nothing is missing here.
+  bool is_inheriting() const { return inheriting_; }
+
   State state() const { return state_; }
   uint32_t legs() const { return legs_held_; }
   uint64_t records() const { return records_; }
@@ -43,6 +58,14 @@ class Replica : public ChannelReceiver::Consumer {
   bool apply_segment(std::span<const uint8_t> record, Instant now);
   bool apply_output(std::span<const uint8_t> record);
   bool apply_close(std::span<const uint8_t> record);
+  bool apply_soft(std::span<const uint8_t> record, Instant now);
+  bool apply_sent(std::span<const uint8_t> record, Instant now);
+  bool apply_early(std::span<const uint8_t> record);
+  bool apply_adopt(std::span<const uint8_t> record);
+  bool apply_release(std::span<const uint8_t> record, Instant now);
+  bool is_sound(uint32_t leg) const;
+  void forget_inherited();
+  void forget_handed();
   void apply_state(tcp::Connection& c, uint32_t leg, const LegState& state);
   void forget_all();
   void erase(uint32_t owner_leg);
@@ -52,6 +75,11 @@ class Replica : public ChannelReceiver::Consumer {
   State state_ = State::none;
   std::vector<uint32_t> by_owner_leg_;  // our leg for the owner's, tcp::kNone if there is none
   std::vector<uint32_t> incomplete_;    // owner's legs that have not arrived whole
+  std::vector<tcp::LegId> handed_;      // our legs whose soft state has come
+  std::vector<tcp::LegId> inherited_;   // our own legs, until the owner's stream has adopted each
+  bool awaits_heir_ = false;            // the next stream continues what we inherited
+  bool inheriting_ = false;             // until that stream's snapshot has ended
+  std::vector<tcp::GroupIndex> released_;
   uint32_t legs_held_ = 0;
   std::array<uint32_t, 256> held_by_group_{};  // by the engine's group index
   uint64_t records_ = 0;

@@ -30,6 +30,31 @@ class Congestion {
   void set_mss(uint32_t mss) { mss_ = mss; }
   uint32_t initial_window() const;  // RFC 6928
 
+  // Everything, for a planned hand-over. The moment travels as an age, which the caller converts.
+  struct Memory {
+    uint32_t mss = 0;
+    uint32_t cwnd = 0;
+    uint32_t ssthresh = 0;
+    uint32_t acked_since_increase = 0;
+    double w_max = 0;
+    double w_est = 0;
+    double k = 0;
+    Instant epoch_start = kNever;
+  };
+  Memory memory() const {
+    return {mss_, cwnd_, ssthresh_, acked_since_increase_, w_max_, w_est_, k_, epoch_start_};
+  }
+  void restore(const Memory& memory) {
+    mss_ = memory.mss;
+    cwnd_ = memory.cwnd;
+    ssthresh_ = memory.ssthresh;
+    acked_since_increase_ = memory.acked_since_increase;
+    w_max_ = memory.w_max;
+    w_est_ = memory.w_est;
+    k_ = memory.k;
+    epoch_start_ = memory.epoch_start;
+  }
+
  private:
   void cubic_increase(uint32_t acked, Duration srtt, Instant now);
 

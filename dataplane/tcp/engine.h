@@ -151,6 +151,35 @@ class Engine {
   bool sweep(Instant now, uint32_t legs);
   bool sweeping() const { return sweep_.active; }
 
+  // -- planned hand-over (hand_over.cc): soft state goes along, so that the peers notice nothing
+  // Oldest first: visit(const SentSegment&).
+  template <class Visit>
+  void visit_sent(const Soft& soft, Visit&& visit) const {
+    for (uint32_t at = soft.sent_first; at != kNone; at = sent_[at].next) visit(sent_[at]);
+  }
+  // The out-of-order queue: visit(const Chunk&, its bytes).
+  template <class Visit>
+  void visit_early(const Soft& soft, Visit&& visit) {
+    for (uint32_t at = soft.reassembly_first; at != kNone; at = pipes_.chunk(at).next)
+      visit(pipes_.chunk(at), pipes_.bytes_of(pipes_.chunk(at)));
+  }
+  // Standby: an empty soft state for a mirrored leg, which sleeps until wake_handed. Null: there is none left.
+  Soft* take_handed_soft(uint32_t leg, Instant now);
+  // False: no room; the leg is then resumed as after a crash (forget_soft).
+  bool add_handed_sent(uint32_t leg, const SentSegment& sent);
+  bool add_handed_early(uint32_t leg, uint64_t offset, std::span<const uint8_t> bytes);
+  void forget_soft(uint32_t leg);
+  // As take_over, but nothing is uncertain: what sleeps is woken without a word to its peer. Legs with soft
+  // state are for wake_handed, one by one.
+  void receive_hand_over(GroupIndex group, Epoch epoch, Instant now, Duration reset_hold);
+  void wake_handed(uint32_t leg, Instant now);
+  // From here on bytes stay until they are in the log; everything so far is known to the standby.
+  void keep_unlogged(Connection& c);
+  // The former owner keeps its legs as the mirror of its successor; those without protection go.
+  void lie_down(GroupIndex group);
+  // The voice is back without a takeover: deadlines that passed in silence are looked at again.
+  void speak_again(GroupIndex group);
+
   // -- upkeep: idle timeouts, release of soft state; looks at no more than `slots_most` slots per call
   // (upkeep.cc)
   void upkeep(Instant now, uint32_t slots_most);
@@ -283,6 +312,7 @@ class Engine {
 
   // takeover.cc
   void resume(Connection& c, uint32_t leg, Instant now);
+  void tell_if_open(Connection& c, uint32_t leg, Instant now);
 
   struct Address {
     IpAddress address;
@@ -295,7 +325,8 @@ class Engine {
   struct Sweep {
     bool active = false;
     uint32_t next = 0;
-    uint8_t pass = 0;  // 0: legs with unacknowledged data; 1: the others
+    uint8_t pass = 0;       // 0: legs with unacknowledged data; 1: the others
+    uint8_t last_pass = 1;  // after a planned hand-over idle legs sleep on
   };
 
   EngineSettings settings_;

@@ -35,6 +35,7 @@ struct Group {
   GroupId id;
   bool voice = false;          // this node is the owner: it may send
   bool accepts = true;         // new connections are taken
+  bool handed_over = false;    // this epoch began with a planned hand-over: its numbers are exact
   bool always_local = false;   // the node's own addresses: no standby, no takeover
   Instant reset_hold_until{};  // unknown connections get no RST before this
   Instant cookies_until{};     // an ACK may bring back a cookie that this node or its predecessor sent

@@ -86,6 +86,9 @@ class PipeStore {
   uint32_t make_chunk(rte_mbuf* mbuf, uint16_t data_offset, uint16_t length, uint64_t begin);
   void free_chunk(uint32_t chunk);
   Chunk& chunk(uint32_t index) { return chunks_[index]; }
+  static std::span<const uint8_t> bytes_of(const Chunk& chunk) {
+    return {static_cast<const uint8_t*>(chunk.mbuf->buf_addr) + chunk.data_offset, chunk.length};
+  }
 
   // Appends a chunk whose range touches or overlaps tail; what lies below tail or below head is trimmed.
   // Small chunks are copied into the tailroom of the last one when that is ours alone.

@@ -13,7 +13,8 @@ void Engine::take_over(GroupIndex index, Epoch epoch, Instant now, Duration rese
   // The former owner may have answered with cookies; there is nobody left to ask.
   if (settings_.syn_cookies != SynCookies::never) group.cookies_until = now + kCookieLife;
   group.voice = true;
-  sweep_ = {.active = true, .next = 0, .pass = 0};
+  group.handed_over = false;
+  sweep_ = {.active = true, .next = 0, .pass = 0, .last_pass = 1};
 }
 
 void Engine::give_up(GroupIndex index) {
@@ -45,6 +46,8 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   c.rcv.edge_sent = c.rcv.edge + (window_unit(c) - 1);
   c.snd.wl1 = c.rcv.nxt - 1;
   c.snd.wl2 = c.snd.una;
+  const bool planned = groups_[c.group].handed_over;  // without soft state nothing was in flight
+  if (planned) keep_unlogged(c);
   if (c.tx != kNone) {
     Pipe& tx = pipes_[c.tx];
     if (tx.sendable != UINT64_MAX) tx.sendable = tx.tail;
@@ -66,13 +69,17 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   }
   if (c.state == State::time_wait) enter_time_wait(c, leg, now);
   // Acknowledge what is committed: a sender moves on without waiting for its timer.
-  soft->challenge_ack = is_synchronised(c.state);
+  soft->challenge_ack = is_synchronised(c.state) && !planned;
   want_output(leg);
   want_log(leg);
-  if (is_synchronised(c.state) && !c.opened) {
-    c.opened = true;
-    if (const Service* service = find_service(c.service)) service->application->on_open(*this, leg, now);
-  }
+  tell_if_open(c, leg, now);
+}
+
+// The former owner may have gone before it told the application.
+void Engine::tell_if_open(Connection& c, uint32_t leg, Instant now) {
+  if (!is_synchronised(c.state) || c.opened) return;
+  c.opened = true;
+  if (const Service* service = find_service(c.service)) service->application->on_open(*this, leg, now);
 }
 
 // Legs with unacknowledged data first, then those that moved lately; idle ones sleep until a segment comes.
@@ -83,7 +90,7 @@ bool Engine::sweep(Instant now, uint32_t legs) {
   for (uint32_t slots = legs * kSlotsPerLeg; sweep_.active && legs > 0 && slots > 0; --slots) {
     if (sweep_.next == legs_.capacity()) {
       sweep_.next = 0;
-      if (++sweep_.pass == 2) sweep_.active = false;
+      if (sweep_.pass++ == sweep_.last_pass) sweep_.active = false;
       continue;
     }
     const uint32_t leg = sweep_.next++;

@@ -41,6 +41,8 @@ bool Engine::end_oldest_time_wait(Instant now) {
   time_wait_head_ = (time_wait_head_ + 1) % time_wait_.size();
   --time_wait_count_;
   if (!legs_.is_live(oldest) || legs_[oldest.index].state != State::time_wait) return false;
+  // Since a planned hand-over this leg mirrors its successor's, which says when it ends.
+  if (legs_[oldest.index].adopted && !legs_[oldest.index].resumed) return false;
   close(oldest.index, CloseReason::finished, now);
   return true;
 }

@@ -139,6 +139,7 @@ MirroredPair::MirroredPair(const Settings& settings)
 
 MirroredPair::~MirroredPair() {
   for (; !in_flight_.empty(); in_flight_.pop()) rte_pktmbuf_free(in_flight_.top().mbuf);
+  for (const Frame& frame : held_) rte_pktmbuf_free(frame.mbuf);
   // Engines do not give legs back in their destructor; pipes free their chunks themselves.
 }
 
@@ -231,6 +232,10 @@ void MirroredPair::deliver(Frame frame) {
   }
   const auto parsed = wire::parse_frame(frame.mbuf);
   const auto& segment = std::get<wire::TcpSegment>(parsed);
+  if (to == nullptr && handing_over_) {
+    held_.push_back(frame);
+    return;
+  }
   if (to == nullptr) to = owner_;
   if (!to->alive) return rte_pktmbuf_free(frame.mbuf);
   if (segment.has(wire::kRst)) check_reset(*to, segment);
@@ -264,7 +269,7 @@ void MirroredPair::settle_mirror(Node& node) {
     tcp::Connection& c = node.engine.legs()[leg];
     c.log_pending = false;
     const bool here = node.cluster == nullptr || node.log->state() == mirror::OwnerLog::State::closed;
-    if (!here) {
+    if (!here && (node.engine.group(0).voice || (&node == owner_ && handing_over_))) {
       if (!node.log->write(leg, now_)) node.engine.want_log(leg);
     } else if (node.engine.group(c.group).voice) {
       node.engine.commit_all(c);
@@ -284,6 +289,7 @@ void MirroredPair::settle(Node& node) {
   node.engine.sweep(now_, 4);
   node.engine.upkeep(now_, 4);
   if (node.conversation) node.conversation->pump(node.engine, now_);
+  if (&node == owner_ && handing_over_) continue_hand_over();
   for (int round = 0; round < 4; ++round) {
     settle_mirror(node);
     node.engine.flush(now_);
@@ -322,6 +328,7 @@ void MirroredPair::step() {
     deliver(frame);
   }
   if (promote_at_ <= now_) promote();
+  if (handing_over_ && owner_->alive && standby_->cluster->replica.is_released(0)) receive_hand_over();
   for (Node* node : {client_.get(), backend_.get(), owner_, standby_})
     if (node->alive) settle(*node);
 }
@@ -336,6 +343,9 @@ bool MirroredPair::run_until(const std::function<bool()>& until, Duration limit)
 }
 
 void MirroredPair::crash_owner(InFlight fate) {
+  handing_over_ = false;
+  for (const Frame& frame : held_) rte_pktmbuf_free(frame.mbuf);
+  held_.clear();
   owner_->alive = false;
   dead_ = owner_;
   promote_at_ = now_ + settings_.detection;
@@ -352,9 +362,65 @@ void MirroredPair::crash_owner(InFlight fate) {
   for (const Frame& frame : kept) in_flight_.push(frame);
 }
 
+bool MirroredPair::hand_over() {
+  if (handing_over_ || !is_synced() || !owner_->alive) return false;
+  handing_over_ = true;
+  released_ = false;
+  owner_->engine.give_up(0);
+  return true;
+}
+
+// The old owner: everything that changed, then soft state, then the release.
+void MirroredPair::continue_hand_over() {
+  if (released_) return;
+  settle_mirror(*owner_);
+  if (!owner_->engine.log_pending().empty()) return;
+  mirror::OwnerLog& log = *owner_->log;
+  const auto& legs = owner_->engine.legs();
+  for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
+    if (legs.is_live(leg) && !log.write_soft(leg, now_))
+      return;  // the window of these tests takes them at once
+  released_ = log.write_release(0, now_);
+  log.flush(now_);
+}
+
+void MirroredPair::receive_hand_over() {
+  handing_over_ = false;
+  ++hand_overs_;
+  Node& former = *owner_;
+  owner_ = standby_;
+  standby_ = &former;
+  former.log->drop(now_);
+  former.engine.lie_down(0);
+  former.cluster->replica.inherit(0, 0, 1);
+  Cluster& c = *owner_->cluster;
+  c.receiver.close();
+  const Epoch epoch{next_epoch_++, NodeId(2)};
+  c.sources.salt(epoch, c.boot.value());
+  owner_->engine.receive_hand_over(0, epoch, now_, 500ms);
+  c.replica.receive_hand_over(0, now_);
+  Cluster& to = *standby_->cluster;
+  mirror::ChannelAddress address{
+      .cluster = kCluster, .self = NodeId(1), .self_boot = c.boot, .peer_boot = to.boot};
+  to.receiver.set_address(
+      {.cluster = kCluster, .self = NodeId(2), .self_boot = to.boot, .peer_boot = c.boot});
+  owner_->log->open(address, 1, ++c.generation, now_, mirror::OwnerLog::Beginning::inherited);
+  std::vector<Frame> held;
+  held.swap(held_);
+  for (const Frame& frame : held) deliver(frame);
+}
+
+uint64_t MirroredPair::repeated() const {
+  uint64_t count = 0;
+  for (Node* node : {client_.get(), backend_.get(), owner_, standby_})
+    count += node->engine.counters().retransmitted + node->engine.counters().timeouts;
+  return count;
+}
+
 // Sessions that the owner did not count as protected may end in any way.
 void MirroredPair::note_unprotected_sessions() {
-  const bool ready = standby_->cluster->replica.state() == mirror::Replica::State::synced;
+  const mirror::Replica& replica = standby_->cluster->replica;
+  const bool ready = replica.state() == mirror::Replica::State::synced || replica.is_inheriting();
   for (size_t i = 0; i < begun_; ++i) {
     if (session_done(i) || std::ranges::find(lost_, i) != lost_.end()) continue;
     const auto port = kPorts[static_cast<size_t>(settings_.plans[i].service)];

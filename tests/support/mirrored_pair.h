@@ -57,6 +57,13 @@ class MirroredPair {
   bool run_until(const std::function<bool()>& until, Duration limit);
   // The owner dies now, and its standby takes over after the detection delay.
   void crash_owner(InFlight fate);
+  // The owner stops and hands everything to the standby, which goes on with it as its standby; what arrives
+  // meanwhile waits. False (and nothing happens): there is no synced standby, or a hand-over is under way.
+  bool hand_over();
+  bool handing_over() const { return handing_over_; }
+  uint64_t hand_overs() const { return hand_overs_; }  // completed
+  // Segments that any of the four engines sent more than once, and its timeouts.
+  uint64_t repeated() const;
   void restart_dead();  // the node that died starts anew and is fed by the other one
   void open_log();      // the owner begins (or begins anew) to feed the standby
   void cut_peer_link(bool cut) { peer_cut_ = cut; }
@@ -109,6 +116,8 @@ class MirroredPair {
   void settle(Node& node);
   void settle_mirror(Node& node);
   void promote();
+  void continue_hand_over();
+  void receive_hand_over();
   void note_unprotected_sessions();
   void check_promise(Node& from, const wire::TcpSegment& segment);
   void check_wire(const wire::TcpSegment& segment);
@@ -129,6 +138,10 @@ class MirroredPair {
   uint64_t next_boot_ = 1;
   uint32_t next_epoch_ = 1;
   bool peer_cut_ = false;
+  bool handing_over_ = false;
+  bool released_ = false;
+  uint64_t hand_overs_ = 0;
+  std::vector<Frame> held_;  // arrived during a hand-over
   Instant promote_at_ = kNever;
   std::unique_ptr<Node> client_, backend_;
   std::vector<std::unique_ptr<Node>> nodes_;  // every incarnation

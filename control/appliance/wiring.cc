@@ -56,6 +56,8 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
   settings.node = node.id;
   settings.boot = boot;
   settings.cluster = cluster_id(cluster);
+  settings.keys = cluster.keys;
+  for (const config::NodeConfig& each : config.nodes) settings.nodes.push_back(each.id);
   settings.secret = cluster.secret;
   settings.workers = static_cast<uint16_t>(node.workers);
   settings.shards = cluster.shards;

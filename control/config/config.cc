@@ -41,10 +41,10 @@ std::variant<Config, Faults> parse_checked(const std::string& text, const std::s
   Reading reading;
   Config config;
   config.file = name;
-  std::string secret_file;
-  read_sections(reading, document.value(), config, secret_file);
+  SecretFiles files;
+  read_sections(reading, document.value(), config, files);
   validate(reading, config);
-  read_secret(reading, secret_file, config);
+  read_secret(reading, files, config);
   if (!reading.faults.empty()) return reading.faults.sorted();
   return config;
 }

@@ -12,6 +12,7 @@
 #include "common/result.h"
 #include "common/siphash.h"
 #include "common/strong.h"
+#include "dataplane/seal/keys.h"
 
 namespace understudy::config {
 
@@ -120,7 +121,9 @@ struct TcpConfig {
 struct ClusterConfig {
   std::string name;
   Arbiter arbiter = Arbiter::none;
-  Secret secret;  // the cluster's; from secret_file or, for trials, derived from the name with a warning
+  // From secret_file or, for trials, from the name with a warning.
+  Secret secret;       // keys sequence numbers and hashes
+  seal::KeyRing keys;  // seal the frames between nodes; accept_secret_file gives the second one
   Duration heartbeat_interval = 20ms;
   unsigned heartbeat_misses = 5;     // dead_after = interval * misses
   Duration standby_timeout = 100ms;  // no commit progress for this long: the standby is dropped

@@ -1,6 +1,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -57,21 +58,35 @@ Result<std::string> read_private_file(const std::string& path) {
 
 }  // namespace
 
-void read_secret(Reading& reading, const std::string& secret_file, Config& config) {
-  if (secret_file.empty()) {
-    config.cluster.secret = derive(config.cluster.name);
+void read_secret(Reading& reading, const SecretFiles& files, Config& config) {
+  ClusterConfig& cluster = config.cluster;
+  const auto directory = std::filesystem::path(config.file).parent_path();
+  const auto content_of = [&](const std::string& field,
+                              const std::string& file) -> std::optional<std::string> {
+    const auto content = read_private_file((directory / file).string());
+    if (content) return content.value();
+    reading.faults.add(reading.places.at(field), content.message());
+    return std::nullopt;
+  };
+  if (files.sealing.empty()) {
+    cluster.secret = derive(cluster.name);
+    cluster.keys.sealing = seal::cluster_key(cluster.name, cluster.name);
     config.warnings.push_back(fmt::format(
         "{}: the cluster has no `secret_file`, so its secret is its name, which anyone can guess; good "
         "for a trial only",
         reading.places.at("cluster").to_string()));
-    return;
+  } else if (const auto content = content_of("cluster.secret_file", files.sealing)) {
+    cluster.secret = derive(*content);
+    cluster.keys.sealing = seal::cluster_key(*content, cluster.name);
   }
-  const auto path = std::filesystem::path(config.file).parent_path() / secret_file;
-  const auto content = read_private_file(path.string());
-  if (content)
-    config.cluster.secret = derive(content.value());
-  else
-    reading.faults.add(reading.places.at("cluster.secret_file"), content.message());
+  if (files.accepted.empty()) return;
+  if (const auto content = content_of("cluster.accept_secret_file", files.accepted))
+    cluster.keys.accepted = seal::cluster_key(*content, cluster.name);
+  if (cluster.keys.accepted == cluster.keys.sealing)
+    config.warnings.push_back(fmt::format(
+        "{}: `accept_secret_file` holds the same secret as the one that seals; remove the line, or name the "
+        "secret that is coming or going",
+        reading.places.at("cluster.accept_secret_file").to_string()));
 }
 
 }  // namespace understudy::config

@@ -16,10 +16,11 @@ void read_heartbeat(Reading& reading, const Value& value, ClusterConfig& cluster
   fields.finish();
 }
 
-void read_cluster(Reading& reading, const Value& value, ClusterConfig& cluster, std::string& secret_file) {
+void read_cluster(Reading& reading, const Value& value, ClusterConfig& cluster, SecretFiles& files) {
   Fields fields(reading, value, "cluster", "the cluster");
   fields.text("name", cluster.name, Need::required);
-  fields.text("secret_file", secret_file, Need::optional);
+  fields.text("secret_file", files.sealing, Need::optional);
+  fields.text("accept_secret_file", files.accepted, Need::optional);
   fields.choice<Arbiter>("arbiter", cluster.arbiter, kArbiters);
   if (const Value* heartbeat = fields.mapping("heartbeat", Need::optional))
     read_heartbeat(reading, *heartbeat, cluster);
@@ -59,10 +60,10 @@ void read_route(Reading& reading, const Value& value, size_t index, Config& conf
 
 }  // namespace
 
-void read_sections(Reading& reading, const Value& document, Config& config, std::string& secret_file) {
+void read_sections(Reading& reading, const Value& document, Config& config, SecretFiles& files) {
   Fields fields(reading, document, "", "the file");
   if (const Value* cluster = fields.mapping("cluster", Need::required))
-    read_cluster(reading, *cluster, config.cluster, secret_file);
+    read_cluster(reading, *cluster, config.cluster, files);
   if (const Value* tcp = fields.mapping("tcp", Need::optional)) read_tcp(reading, *tcp, config.tcp);
   read_nodes(reading, fields.list("nodes", Need::required), config);
   const auto routes = fields.list("routes", Need::optional);

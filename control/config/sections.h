@@ -5,10 +5,16 @@
 
 namespace understudy::config {
 
+// As named in the file; empty where it names none.
+struct SecretFiles {
+  std::string sealing;
+  std::string accepted;
+};
+
 // Reads the document into `config`, section by section, each value on its own merits. A faulty value leaves
 // its default (an unspecified address, an empty name, id 0), so that what validate() compares keeps its
-// index. secret_file is left to read_secret: its text is returned in `secret_file`.
-void read_sections(Reading& reading, const Value& document, Config& config, std::string& secret_file);
+// index. The secret files are left to read_secret.
+void read_sections(Reading& reading, const Value& document, Config& config, SecretFiles& files);
 
 void read_nodes(Reading& reading, std::span<const Value> list, Config& config);
 void read_pools(Reading& reading, std::span<const Value> list, Config& config);
@@ -19,8 +25,8 @@ void validate(Reading& reading, Config& config);
 // The part of validate() about addresses and networks.
 void validate_addresses(Reading& reading, const Config& config);
 
-// The cluster's secret from a file beside the configuration, or, when `secret_file` is empty, from the
-// cluster's name with a warning.
-void read_secret(Reading& reading, const std::string& secret_file, Config& config);
+// The cluster's secret from a file beside the configuration, or, when none is named, from the cluster's name
+// with a warning; and the keys for frames between nodes.
+void read_secret(Reading& reading, const SecretFiles& files, Config& config);
 
 }  // namespace understudy::config

@@ -10,21 +10,22 @@
 
 namespace understudy::mirror {
 
-// Every frame between nodes begins so, after Ethernet (type 0x88b5). The cluster id keeps neighbours on one
-// network apart; authentication arrives with the cluster issue and takes its place behind this header.
+// Every frame between nodes begins so, after Ethernet (type 0x88b5). On the wire what follows is sealed
+// (frame_sealer.h); inside a node it is not.
 enum class ClusterFrameKind : uint8_t {
   heartbeat = 1,
   ownership = 2,
   solicit = 3,
   mirror_data = 4,
-  mirror_ack = 5
+  mirror_ack = 5,
+  greeting = 6
 };
 
 struct ClusterFrameHeader {
   be16_t magic;     // kClusterMagic
   uint8_t version;  // kClusterVersion; another version is counted and dropped
   uint8_t kind;     // ClusterFrameKind
-  be32_t cluster;   // hash of the cluster's name and secret
+  be32_t cluster;   // on the wire: the key's id; inside a node: a hash of the cluster's name
   be16_t from_node;
   uint8_t from_worker;
   uint8_t to_worker;  // the receiving node hands the frame to this worker; control frames: 0
@@ -34,7 +35,7 @@ struct ClusterFrameHeader {
 static_assert(sizeof(ClusterFrameHeader) == 22);
 
 constexpr uint16_t kClusterMagic = 0x5573;
-constexpr uint8_t kClusterVersion = 1;
+constexpr uint8_t kClusterVersion = 2;  // 1 was not sealed
 
 // A header that was checked, in host order, and the bytes that belong to it (without padding).
 struct ClusterFrameView {

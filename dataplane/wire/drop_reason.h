@@ -58,7 +58,10 @@ namespace understudy {
   X(group_muted, "own group is muted (fenced or not owner), frame withheld")                         \
   X(cluster_malformed, "cluster frame malformed")                                                    \
   X(cluster_version, "cluster frame of an unknown version")                                          \
-  X(cluster_stranger, "cluster frame of another cluster or an unknown node")                         \
+  X(cluster_stranger, "cluster frame of another cluster, with another key, or of an unknown node")   \
+  X(cluster_forged, "cluster frame whose seal does not fit: forged, or damaged on its way")          \
+  X(cluster_replayed, "cluster frame that came before, or is too old to tell")                       \
+  X(cluster_unproven, "cluster frame of an incarnation that has not answered our greeting yet")      \
   X(mirror_out_of_window, "mirror frame outside the channel's window")                               \
   X(mirror_record_malformed, "mirror record malformed")
 

@@ -46,10 +46,11 @@ void Worker::open_streams(Instant now) {
   if (!logs_.empty() || link_heard + settings_.dead_after < now) return;
   mirror::ChannelSender::Settings channel;
   channel.window = settings_.mirror_window;
-  constexpr uint32_t kHeaders = sizeof(mirror::ClusterFrameHeader) + sizeof(mirror::MirrorDataHeader);
+  constexpr uint32_t kAround =
+      sizeof(mirror::ClusterFrameHeader) + sizeof(mirror::MirrorDataHeader) + sizeof(mirror::SealTrailer);
   constexpr uint32_t kOverhead = RTE_PKTMBUF_HEADROOM + sizeof(wire::EthernetHeader);
   const uint32_t room = rte_pktmbuf_data_room_size(pool_) - kOverhead;
-  channel.frame_payload = std::min<uint32_t>(settings_.ports[peer_port_].port->mtu(), room) - kHeaders;
+  channel.frame_payload = std::min<uint32_t>(settings_.ports[peer_port_].port->mtu(), room) - kAround;
   mirror::FrameSink& sink = *this;
   ++generation_;
   for (uint16_t worker = 0; worker < peer_.workers; ++worker) {

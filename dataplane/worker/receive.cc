@@ -88,34 +88,54 @@ void Worker::answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, 
   resolver_.send(frame, request.destination, request.source, now);
 }
 
-void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, Instant now) {
-  const auto refuse = [&](DropReason reason) {
-    drops_.count(reason);
-    rte_pktmbuf_free(frame);
-  };
-  const std::span<const uint8_t> bytes(rte_pktmbuf_mtod_offset(frame, const uint8_t*, offset),
-                                       static_cast<size_t>(frame->data_len - offset));
-  const auto parsed = mirror::parse_cluster_header(bytes, settings_.cluster);
-  if (const auto* reason = std::get_if<DropReason>(&parsed)) return refuse(*reason);
-  const auto& view = std::get<mirror::ClusterFrameView>(parsed);
-  if (view.from == settings_.node && view.boot == settings_.boot)
-    return refuse(DropReason::ethernet_not_for_us);
-  const bool is_peer = peer_.workers > 0 && view.from == peer_.node && view.boot == peer_.boot;
+bool Worker::is_peer(NodeId node, BootId boot) const {
+  return peer_.workers > 0 && node == peer_.node && boot == peer_.boot;
+}
+
+// Opened, genuine, not seen before, and from somebody who may say such a thing.
+std::variant<DropReason, mirror::ClusterFrameView> Worker::open_cluster_frame(std::span<uint8_t> bytes) {
+  const auto opened = opener_.open(bytes);
+  if (const auto* reason = std::get_if<DropReason>(&opened)) return *reason;
+  const auto& [view, proven] = std::get<mirror::FrameOpener::Opened>(opened);
   switch (view.kind) {
     case mirror::ClusterFrameKind::mirror_data:
-      if (!is_peer) return refuse(DropReason::cluster_stranger);
+    case mirror::ClusterFrameKind::mirror_ack:
+      // They name our boot id, which no recording of a former life does; the channel checks it.
+      if (!is_peer(view.from, view.boot)) return DropReason::cluster_stranger;
+      return view;
+    case mirror::ClusterFrameKind::greeting:
+      opener_.take_greeting(view);
+      return view;
+    default:
+      if (!proven) return DropReason::cluster_unproven;
+      return view;
+  }
+}
+
+void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, Instant now) {
+  const std::span<uint8_t> bytes(rte_pktmbuf_mtod_offset(frame, uint8_t*, offset),
+                                 static_cast<size_t>(frame->data_len - offset));
+  const auto opened = open_cluster_frame(bytes);
+  if (const auto* reason = std::get_if<DropReason>(&opened)) {
+    drops_.count(*reason);
+    rte_pktmbuf_free(frame);
+    return;
+  }
+  const auto& view = std::get<mirror::ClusterFrameView>(opened);
+  switch (view.kind) {
+    case mirror::ClusterFrameKind::mirror_data:
       return receive_mirror_data(view, frame, now);
     case mirror::ClusterFrameKind::mirror_ack:
-      if (is_peer && view.from_worker < logs_.size())
-        logs_[view.from_worker]->on_ack(view.payload, now);
-      else
-        drops_.count(DropReason::cluster_stranger);
+      if (view.from_worker < logs_.size()) logs_[view.from_worker]->on_ack(view.payload, now);
+      rte_pktmbuf_free(frame);
+      return;
+    case mirror::ClusterFrameKind::greeting:
       rte_pktmbuf_free(frame);
       return;
     default:
       break;
   }
-  if (is_peer && view.kind == mirror::ClusterFrameKind::heartbeat) {
+  if (view.kind == mirror::ClusterFrameKind::heartbeat && is_peer(view.from, view.boot)) {
     settings_.signs->peer_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     if (port == peer_port_)
       settings_.signs->peer_link_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);

@@ -35,6 +35,8 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       shards_(settings.shards),
       resolver_(resolver_settings(settings), pool, *this, drops_),
       engine_(engine_settings(settings), settings.secret, shards_, pool, *this, random_, start),
+      sealer_(settings.keys, settings.node, settings.boot, settings.ports.size()),
+      opener_({settings.node, settings.boot, settings.cluster, settings.nodes}, settings.keys),
       commands_(name + "c", 1024),
       reports_(name + "p", 4096),
       beat_groups_(settings.groups.size()),

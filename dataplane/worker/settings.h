@@ -9,6 +9,7 @@
 #include "common/instant.h"
 #include "common/siphash.h"
 #include "common/strong.h"
+#include "dataplane/seal/keys.h"
 #include "dataplane/service/backend_pool.h"
 #include "dataplane/tcp/engine.h"
 #include "dataplane/worker/port.h"
@@ -69,7 +70,9 @@ struct WorkerSettings {
   std::shared_ptr<SharedSigns> signs;  // the same for all workers of a node
   NodeId node;
   BootId boot;
-  uint32_t cluster = 0;  // id on the wire
+  uint32_t cluster = 0;  // id in the headers of opened frames
+  seal::KeyRing keys;
+  std::vector<NodeId> nodes;  // of the cluster, this one included
   Secret secret;
   uint16_t index = 0;
   uint16_t workers = 1;

@@ -2,7 +2,12 @@
 
 #include <algorithm>
 
+#include "dataplane/mirror/sealed_frame.h"
+
 namespace understudy::worker {
+namespace {
+constexpr Duration kGreetingGap = 2ms;
+}  // namespace
 
 bool Worker::run_once(Instant now) {
   notice_absence(now);
@@ -33,6 +38,7 @@ bool Worker::run_once(Instant now) {
     busy = true;
   }
   if (now >= next_beat_) beat(now);
+  greet(now);
   send_ports();
   planned_ = now;
   return busy;
@@ -43,6 +49,7 @@ Instant Worker::next_deadline() {
       std::min({engine_.next_deadline(), resolver_.next_deadline(), next_beat_, check_.next_deadline()});
   for (const auto& log : logs_)
     if (log != nullptr) next = std::min(next, log->next_deadline());
+  if (opener_.owes_greeting()) next = std::min(next, next_greeting_);
   planned_ = std::max(next, now_);
   return next;
 }
@@ -118,8 +125,24 @@ void Worker::send_on_all_links(mirror::ClusterFrameKind kind, std::span<const ui
     if (frame == nullptr)
       drops_.count(DropReason::mbuf_pool_empty);
     else
-      emit(port, frame);
+      emit_sealed(port, frame);
   }
+}
+
+// Questions and answers leave at once, but nobody can make us send them back to back.
+void Worker::greet(Instant now) {
+  if (!opener_.owes_greeting() || now < next_greeting_) return;
+  next_greeting_ = now + kGreetingGap;
+  send_on_all_links(mirror::ClusterFrameKind::greeting, opener_.greeting());
+}
+
+void Worker::emit_sealed(unsigned port, rte_mbuf* plain) {
+  rte_mbuf* sealed = mirror::seal_frame(pool_, plain, sealer_, port);
+  rte_pktmbuf_free(plain);
+  if (sealed == nullptr)
+    drops_.count(DropReason::mbuf_pool_empty);
+  else
+    emit(port, sealed);
 }
 
 void Worker::publish_status() {
@@ -199,7 +222,7 @@ void Worker::transmit(rte_mbuf* frame, const FlowKey& key) {
 }
 
 void Worker::transmit_cluster(rte_mbuf* frame) {
-  emit(peer_port_, frame);
+  emit_sealed(peer_port_, frame);
 }
 
 void Worker::emit(unsigned port, rte_mbuf* frame) {

@@ -6,6 +6,8 @@
 
 #include "common/random.h"
 #include "dataplane/mirror/channel.h"
+#include "dataplane/mirror/frame_opener.h"
+#include "dataplane/mirror/frame_sealer.h"
 #include "dataplane/mirror/owner_log.h"
 #include "dataplane/mirror/replica.h"
 #include "dataplane/neighbour/resolver.h"
@@ -80,6 +82,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void notice_absence(Instant now);
   void beat(Instant now);
   void send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
+  void greet(Instant now);
+  void emit_sealed(unsigned port, rte_mbuf* plain);
   void publish_status();
   void send_ports();
 
@@ -87,6 +91,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   bool receive_ports(Instant now);
   void receive_frame(uint16_t port, rte_mbuf* frame, Instant now);
   void receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, Instant now);
+  std::variant<DropReason, mirror::ClusterFrameView> open_cluster_frame(std::span<uint8_t> bytes);
+  bool is_peer(NodeId node, BootId boot) const;
   void receive_mirror_data(const mirror::ClusterFrameView& view, rte_mbuf* frame, Instant now);
   void answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, Instant now);
   void look_for_witnesses(Instant now);
@@ -136,6 +142,11 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   std::vector<std::unique_ptr<service::BackendPool>> pools_;   // by position in settings_.pools
   std::vector<std::unique_ptr<service::SourcePool>> sources_;  // by position in settings_.groups
   std::vector<std::pair<ServiceId, std::unique_ptr<service::Proxy>>> proxies_;
+
+  // Frames between nodes.
+  mirror::FrameSealer sealer_;
+  mirror::FrameOpener opener_;
+  Instant next_greeting_{};
 
   // Mirror.
   PeerNode peer_;

@@ -25,6 +25,7 @@ struct Bench {
 constexpr Bench kBenches[] = {{"throughput", bench_throughput},
                               {"connections", bench_connections},
                               {"memory", bench_memory},
+                              {"sealing", bench_sealing},
                               {"takeover", bench_takeover}};
 constexpr uint32_t kBuffers = 65535;
 
@@ -53,8 +54,9 @@ rte_mempool* start_dpdk() {
 }
 
 int usage() {
-  std::fprintf(
-      stderr, "usage: understudy-bench [--quick | --smoke] [throughput] [connections] [memory] [takeover]\n");
+  std::fprintf(stderr,
+               "usage: understudy-bench [--quick | --smoke] [throughput] [connections] [memory] [sealing] "
+               "[takeover]\n");
   return 2;
 }
 

@@ -41,6 +41,7 @@ using Metrics = std::vector<Metric>;
 Metrics bench_throughput(const Options& options);
 Metrics bench_connections(const Options& options);
 Metrics bench_memory(const Options& options);
+Metrics bench_sealing(const Options& options);
 Metrics bench_takeover(const Options& options);
 
 Sample ratios(const Sample& of, const Sample& to);  // element by element

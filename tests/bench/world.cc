@@ -119,6 +119,7 @@ worker::WorkerSettings World::worker_settings(uint16_t number, Wires& wires, Mem
   s.node = NodeId(number);
   s.boot = BootId(number);
   s.cluster = 7;
+  s.nodes = {NodeId(1), NodeId(2)};
   s.secret = Secret{{1, 2, 3}};
   s.shards = kShards;
   s.engine.legs = settings_.legs;

@@ -154,6 +154,31 @@ TEST_F(SecretFile, KeysTheClusterByItsContent) {
             std::get<Config>(second).cluster.secret.bytes);
 }
 
+TEST_F(SecretFile, ASecondOneIsAccepted) {
+  const auto load_two = [&] {
+    write("a.yaml",
+          spoiled({{"  arbiter: none",
+                    "  arbiter: none\n  secret_file: the.secret\n  accept_secret_file: old.secret"}}),
+          0644);
+    return load(folder_ + "/a.yaml");
+  };
+  write("the.secret", "0123456789abcdef", 0600);
+  write("old.secret", "fedcba9876543210", 0600);
+  const auto two = load_two();
+  ASSERT_TRUE(std::holds_alternative<Config>(two)) << first_fault(two);
+  const seal::KeyRing& keys = std::get<Config>(two).cluster.keys;
+  EXPECT_EQ(keys.sealing, seal::cluster_key("0123456789abcdef", "example"));
+  EXPECT_EQ(keys.accepted, seal::cluster_key("fedcba9876543210", "example"));
+  EXPECT_TRUE(std::get<Config>(two).warnings.empty());
+  write("old.secret", "0123456789abcdef", 0600);
+  const auto same = load_two();
+  ASSERT_TRUE(std::holds_alternative<Config>(same)) << first_fault(same);
+  EXPECT_EQ(std::get<Config>(same).warnings.size(), 1U);
+  write("old.secret", "too short", 0600);
+  EXPECT_EQ(first_fault(load_two()).find(folder_ + "/a.yaml:5:23: the secret file "), 0U)
+      << first_fault(load_two());
+}
+
 TEST_F(SecretFile, TooShort) {
   write("the.secret", "0123456789abcde", 0600);
   const std::string path = folder_ + "/the.secret";

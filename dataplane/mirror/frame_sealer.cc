@@ -1,0 +1,47 @@
+#include "dataplane/mirror/frame_sealer.h"
+
+#include <cstring>
+
+#include "common/check.h"
+
+namespace understudy::mirror {
+
+seal::Nonce nonce_of(uint8_t worker, uint8_t link, uint64_t number) {
+  seal::Nonce nonce{};
+  const be64_t counter(number);
+  nonce[0] = worker;
+  nonce[1] = link;
+  std::memcpy(nonce.data() + nonce.size() - sizeof counter, &counter, sizeof counter);
+  return nonce;
+}
+
+FrameSealer::FrameSealer(const seal::KeyRing& keys, NodeId node, BootId boot, size_t links)
+    : node_(node), boot_(boot), numbers_(links) {
+  invariant(links <= UINT8_MAX, "more links than a sealed frame can name");
+  set_keys(keys);
+}
+
+void FrameSealer::set_keys(const seal::KeyRing& keys) {
+  key_id_ = keys.sealing.id;
+  aead_.set_key(seal::FrameKeys(keys.sealing).of(node_, boot_));
+}
+
+void FrameSealer::seal(std::span<const uint8_t> plain, unsigned link, uint8_t* out) {
+  ClusterFrameHeader header;
+  std::memcpy(&header, plain.data(), sizeof header);
+  const auto payload = plain.subspan(sizeof header);
+  invariant(header.length.get() == payload.size() && header.from_node.get() == node_.value(),
+            "sealing something that is no cluster frame of ours");
+  header.cluster = key_id_;
+  std::memcpy(out, &header, sizeof header);
+  SealTrailer trailer;
+  trailer.link = static_cast<uint8_t>(link);
+  trailer.number = ++numbers_[link];
+  aead_.seal(nonce_of(header.from_worker, trailer.link, numbers_[link]), {out, sizeof header}, payload,
+             out + sizeof header);
+  constexpr size_t kAfterTag = offsetof(SealTrailer, link);
+  std::memcpy(out + plain.size() + kAfterTag, reinterpret_cast<const uint8_t*>(&trailer) + kAfterTag,
+              sizeof trailer - kAfterTag);
+}
+
+}  // namespace understudy::mirror

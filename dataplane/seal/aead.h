@@ -1,0 +1,41 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "dataplane/seal/keys.h"
+
+namespace understudy::seal {
+
+constexpr size_t kTagBytes = 16;
+constexpr size_t kNonceBytes = 12;
+using Nonce = std::array<uint8_t, kNonceBytes>;
+
+// AES-128-GCM (NIST SP 800-38D) under one key at a time. The constructor allocates, nothing afterwards does,
+// set_key included. One thread. ARCHITECTURE.md says what it costs.
+class Aead {
+ public:
+  Aead();
+  Aead(const FrameKey& key) : Aead() { set_key(key); }
+  void set_key(const FrameKey& key);
+
+  // `out` gets plain.size() bytes of ciphertext and then the tag; it may be `plain` itself, not overlap it
+  // otherwise. A nonce is never used twice under a key.
+  void seal(const Nonce& nonce, std::span<const uint8_t> authenticated, std::span<const uint8_t> plain,
+            uint8_t* out);
+  // Replaces `bytes` by its plaintext. False when the tag does not fit; what `bytes` holds then is of no use.
+  bool open(const Nonce& nonce, std::span<const uint8_t> authenticated, std::span<uint8_t> bytes,
+            std::span<const uint8_t, kTagBytes> tag);
+
+ private:
+  struct Free {
+    void operator()(evp_cipher_ctx_st* context) const;
+  };
+  // One per direction: turning a context round would expand the key again.
+  std::unique_ptr<evp_cipher_ctx_st, Free> sealing_;
+  std::unique_ptr<evp_cipher_ctx_st, Free> opening_;
+};
+
+}  // namespace understudy::seal

@@ -96,10 +96,19 @@ void SwitchedNetwork::enqueue(const SwitchPort& from, SwitchPort& to, std::span<
     in_flight_.push({at + delay / 2, order_++, &from, &to, {frame.begin(), frame.end()}});
   std::vector<uint8_t> bytes(frame.begin(), frame.end());
   constexpr size_t header = sizeof(wire::EthernetHeader);
-  if (random_.chance(corrupt_per_mille, 1000) && bytes.size() > header)
+  if (random_.chance(corrupt_per_mille, 1000)) {
+    if (!may_be_damaged(frame)) return;
     bytes[header + random_.below(static_cast<uint32_t>(bytes.size() - header))] ^=
         static_cast<uint8_t>(1 << random_.below(8));
+  }
   in_flight_.push({at, order_++, &from, &to, std::move(bytes)});
+}
+
+bool SwitchedNetwork::may_be_damaged(std::span<const uint8_t> frame) const {
+  if (frame.size() <= sizeof(wire::EthernetHeader)) return false;
+  const int type = frame[12] << 8 | frame[13];
+  return type == wire::kEtherTypeIpv4 || type == wire::kEtherTypeIpv6 ||
+         (damages_cluster_frames && type == wire::kEtherTypeCluster);
 }
 
 void SwitchedNetwork::lose_in_flight(const SwitchPort& from, uint32_t per_mille) {

@@ -68,9 +68,12 @@ class SwitchedNetwork {
   uint32_t loss_per_mille = 0;
   uint32_t duplicate_per_mille = 0;
   uint32_t reorder_per_mille = 0;  // such frames take up to three delays longer
-  uint32_t corrupt_per_mille = 0;  // one bit of such frames, behind the Ethernet header, is flipped
-  uint64_t bits_per_second = 0;    // towards each port; 0: no limit
-  Duration queue_max = 20ms;       // what waits longer for a port is lost
+  // One bit of such frames, behind the Ethernet header, is flipped; where no checksum of the frame's own
+  // could tell (ARP), the frame is lost instead, as the frame check sequence of real networks sees to.
+  uint32_t corrupt_per_mille = 0;
+  bool damages_cluster_frames = false;  // they are authenticated, so that damage shows
+  uint64_t bits_per_second = 0;         // towards each port; 0: no limit
+  Duration queue_max = 20ms;            // what waits longer for a port is lost
   std::function<void(const SwitchPort& from, std::span<const uint8_t> frame)> observer;
 
   void set_now(Instant now) { now_ = now; }
@@ -97,6 +100,7 @@ class SwitchedNetwork {
   };
   void send(SwitchPort& from, std::span<const uint8_t> frame);
   void enqueue(const SwitchPort& from, SwitchPort& to, std::span<const uint8_t> frame);
+  bool may_be_damaged(std::span<const uint8_t> frame) const;
   void arrive(SwitchPort& to, std::vector<uint8_t> frame);
   void unplug(SwitchPort& port);
 

@@ -1,0 +1,148 @@
+#include "tests/sim/campaign.h"
+
+#include <chrono>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+namespace understudy::sim {
+namespace {
+
+constexpr uint64_t kViolationsShown = 20;
+
+double real_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+bool Campaign::is_over() const {
+  if (settings_.ends_at_violation && violations_ > 0) return true;
+  return settings_.minutes > 0 && real_seconds() - began_ > settings_.minutes * 60;
+}
+
+World::Result Campaign::run_one(const Scenario& scenario, uint64_t seed, std::vector<Fault> faults,
+                                const std::string& replay) {
+  World world({.seed = seed,
+               .scenario = &scenario,
+               .faults = std::move(faults),
+               .nodes = settings_.nodes,
+               .trace = settings_.trace});
+  World::Result result = world.run();
+  ++runs_;
+  last_seed_ = seed;
+  events_ += result.events;
+  takeovers_ += result.takeovers;
+  excused_ += result.lost;
+  probes_.add(result.probes);
+  virtual_seconds_ += std::chrono::duration<double>(result.virtual_time).count();
+  for (size_t i = 0; i < kFaultKinds; ++i) faults_[i] += result.faults[i];
+  if (!result.violations.empty() && ++violations_ <= kViolationsShown) {
+    std::printf("VIOLATION %s\n", replay.c_str());
+    for (const std::string& sentence : result.violations) std::printf("  %s\n", sentence.c_str());
+    std::fflush(stdout);
+  }
+  return result;
+}
+
+void Campaign::run_seed(uint64_t seed) {
+  Random random(seed * 31 + 7);
+  if (settings_.scenario.empty()) {
+    const Scenario scenario = random_scenario(seed);
+    run_one(scenario, seed, random_faults(random), fmt::format("--seed {}", seed));
+    return;
+  }
+  const Scenario& scenario = settings_.scenario == "all" ? scenarios()[seed % scenarios().size()]
+                                                         : *find_scenario(settings_.scenario);
+  const std::string replay = fmt::format("--scenario {} --seed {}", scenario.name, seed);
+  if (settings_.at_event > 0) {
+    run_one(scenario, seed, {{.kind = FaultKind::crash_owner, .at_event = settings_.at_event}}, replay);
+  } else {
+    run_one(scenario, seed, random_faults(random), replay);
+  }
+}
+
+void Campaign::crash_at_every_event(const Scenario& scenario, uint64_t seed) {
+  const std::string name = fmt::format("--scenario {} --seed {}", scenario.name, seed);
+  const World::Result whole = run_one(scenario, seed, {}, name + " (no crash)");
+  const uint64_t before = violations_;
+  uint64_t crashes = 0;
+  for (uint64_t event = 1; event <= whole.events && !is_over(); ++event, ++crashes)
+    run_one(scenario, seed, {{.kind = FaultKind::crash_owner, .at_event = event}},
+            fmt::format("{} --at-event {}", name, event));
+  crashes_ += crashes;
+  if (!settings_.json)
+    std::printf("%-28s %lu events, the owner died at %lu of them, %lu violations\n", scenario.name.c_str(),
+                whole.events, crashes, violations_ - before);
+  std::fflush(stdout);
+}
+
+void Campaign::run() {
+  began_ = real_seconds();
+  for (uint64_t seed = settings_.first_seed; seed <= settings_.last_seed && !is_over(); ++seed) {
+    if (!settings_.every_event) {
+      run_seed(seed);
+      continue;
+    }
+    for (const Scenario& scenario : scenarios())
+      if (settings_.scenario.empty() || settings_.scenario == "all" || settings_.scenario == scenario.name)
+        crash_at_every_event(scenario, seed);
+  }
+  seconds_ = real_seconds() - began_;
+}
+
+void Campaign::print_text() const {
+  std::printf("seeds       %lu..%lu of %lu..%lu, %u nodes\n", settings_.first_seed, last_seed_,
+              settings_.first_seed, settings_.last_seed, settings_.nodes);
+  std::printf("runs        %lu in %.1f s (%.0f a second), %.0f s of virtual time\n", runs_, seconds_,
+              static_cast<double>(runs_) / std::max(seconds_, 1e-9), virtual_seconds_);
+  std::printf("events      %lu\n", events_);
+  for (size_t i = 0; i < kFaultKinds; ++i)
+    if (faults_[i] > 0)
+      std::printf("fault       %-20s %lu\n", std::string(name_of(static_cast<FaultKind>(i))).c_str(),
+                  faults_[i]);
+  std::printf("takeovers   %lu\n", takeovers_);
+  std::printf("excused     %lu sessions that were not shown as protected\n", excused_);
+  for (size_t i = 0; i < kProbes; ++i) {
+    const auto probe = static_cast<Probe>(i);
+    std::printf("probe       %-28s %lu%s\n", std::string(name_of(probe)).c_str(), probes_.of(probe),
+                probes_.of(probe) == 0 ? "   NOT HIT" : "");
+  }
+  std::printf("violations  %lu\n", violations_);
+}
+
+void Campaign::print_json() const {
+  const auto table = [](size_t count, auto name, auto value) {
+    std::string text;
+    for (size_t i = 0; i < count; ++i)
+      text += fmt::format("{}\"{}\": {}", i == 0 ? "" : ", ", name(i), value(i));
+    return "{" + text + "}";
+  };
+  const auto faults = table(
+      kFaultKinds, [](size_t i) { return name_of(static_cast<FaultKind>(i)); },
+      [&](size_t i) { return faults_[i]; });
+  const auto probes = table(
+      kProbes, [](size_t i) { return name_of(static_cast<Probe>(i)); },
+      [&](size_t i) { return probes_.of(static_cast<Probe>(i)); });
+  std::printf(
+      "%s\n",
+      fmt::format(
+          "{{\"seeds\": {{\"first\": {}, \"last\": {}}}, \"nodes\": {}, \"runs\": {}, \"crashes\": {}, "
+          "\"seconds\": {:.2f}, \"events\": {}, \"faults\": {}, \"takeovers\": {}, \"excused\": {}, "
+          "\"probes\": {}, \"violations\": {}}}",
+          settings_.first_seed, last_seed_, settings_.nodes, runs_, crashes_, seconds_, events_, faults,
+          takeovers_, excused_, probes, violations_)
+          .c_str());
+}
+
+int Campaign::report() const {
+  if (settings_.json)
+    print_json();
+  else
+    print_text();
+  bool all_hit = true;
+  for (size_t i = 0; i < kProbes; ++i) all_hit = all_hit && probes_.of(static_cast<Probe>(i)) > 0;
+  return violations_ > 0 || (settings_.needs_probes && !all_hit) ? 1 : 0;
+}
+
+}  // namespace understudy::sim

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "common/instant.h"
+
+namespace understudy::sim {
+
+// What can happen to a cluster. One list makes the enum and the words of --list.
+#define UNDERSTUDY_SIM_FAULTS(X)                                                     \
+  X(crash_owner, "the owner is killed")                                              \
+  X(crash_standby, "the standby is killed")                                          \
+  X(pause_owner, "the owner's process stands still, then goes on")                   \
+  X(pause_standby, "the standby's process stands still, then goes on")               \
+  X(pause_worker, "one worker of the owner stands still, then goes on")              \
+  X(terminate_owner, "the owner is asked to end (SIGTERM)")                          \
+  X(cut_peer, "the link between the nodes is cut, both ways")                        \
+  X(cut_peer_in, "the standby's end of the link between the nodes receives nothing") \
+  X(cut_peer_out, "the standby's end of the link between the nodes sends nothing")   \
+  X(cut_front, "the owner's link to the clients is cut")                             \
+  X(cut_front_in, "the owner receives nothing from the clients' network")            \
+  X(cut_front_out, "the owner's frames do not reach the clients' network")           \
+  X(cut_back, "the owner's link to the backends is cut")                             \
+  X(slow_standby, "the link between the nodes becomes slow")                         \
+  X(full_pool_owner, "the owner has hardly a packet buffer left")                    \
+  X(full_pool_standby, "the standby has hardly a packet buffer left")                \
+  X(hold_frames, "frames of the owner wait in its ports, after the fencing check")   \
+  X(loss, "frames are lost on all networks")                                         \
+  X(duplication, "frames are duplicated on all networks")                            \
+  X(reordering, "frames are reordered on all networks")                              \
+  X(corruption, "bits are flipped on all networks")                                  \
+  X(backend_dies, "a backend falls silent, then answers again")                      \
+  X(backend_refuses, "a backend refuses connections, then accepts again")
+
+enum class FaultKind : uint8_t {
+#define X(name, text) name,
+  UNDERSTUDY_SIM_FAULTS(X)
+#undef X
+};
+
+constexpr size_t kFaultKinds = 0
+#define X(name, text) +1  // NOLINT(bugprone-macro-parentheses): a term of a sum
+    UNDERSTUDY_SIM_FAULTS(X)
+#undef X
+    ;
+
+std::string_view name_of(FaultKind kind);
+std::string_view text_of(FaultKind kind);
+
+// At an instant after the sessions' start, or after an event of the run; lasts for a while where that makes
+// sense: a killed node is started again then.
+struct Fault {
+  FaultKind kind = FaultKind::crash_owner;
+  Duration at{0};
+  uint64_t at_event = 0;  // if not 0, instead of `at`
+  Duration lasts{0};      // 0 for a node that is killed: it stays away until the end
+};
+
+}  // namespace understudy::sim

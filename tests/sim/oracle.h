@@ -1,0 +1,87 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+
+#include "common/instant.h"
+#include "tests/sim/wire_model.h"
+
+namespace understudy::sim {
+
+// Judges the cluster by what it says on the wires of clients and backends, in the world's own time. It reads
+// bytes; it includes nothing of the product but the type of an instant.
+//
+//   promise 1   no acknowledgement number or window runs ahead of what its peer has said, none moves back
+//   promise 3   at most one voice for the group's addresses; a late burst of a node that was away is small
+//               and holds no RST, FIN or ARP
+//   both        timestamps never run backwards; nothing is sent beyond a peer's window
+class Oracle {
+ public:
+  using Complain = std::function<void(const std::string& sentence)>;
+  struct Settings {
+    std::set<uint32_t> addresses;  // the group's
+    bool judges_voices = true;     // false: no arbiter could have prevented two
+  };
+  Oracle(const Settings& settings, Complain complain) : settings_(settings), complain_(std::move(complain)) {}
+
+  // A frame enters a switch. `node` is the slot of the node it comes from; kHost: a client or a backend.
+  static constexpr size_t kHost = SIZE_MAX;
+  void observe(size_t node, std::span<const uint8_t> frame, Instant now);
+  // The node was killed: what it said until now was its right.
+  void note_death(size_t node);
+  // What enters now had been handed to a port before its node was away: it may contradict the successor.
+  void set_late(bool late) { late_ = late; }
+  void excuse_voices() { settings_.judges_voices = false; }
+
+  struct Counts {
+    uint64_t segments = 0;  // of the group
+    uint64_t resets = 0;
+    uint64_t claims = 0;
+    uint64_t late_words = 0;  // frames of a node that had been replaced
+    uint64_t changes = 0;     // of the voice
+  };
+  const Counts& counts() const { return counts_; }
+
+ private:
+  using Flow = std::array<uint64_t, 2>;  // (source, port), (destination, port)
+  struct Direction {
+    bool begun = false;
+    uint32_t iss = 0;
+    uint8_t scale = 0;
+    bool scale_applies = false;
+    uint64_t said = 0;  // first offset that was not said yet; the SYN is offset 0
+    bool has_ack = false;
+    uint64_t acked = 0;
+    uint64_t edge = 0;  // of the other direction's bytes
+    bool offers_timestamps = false;
+    bool timestamped = false;
+    uint32_t timestamp = 0;
+  };
+  struct Tenure {  // an unbroken run of one node's words
+    size_t node = kHost;
+    Instant first{}, last{};
+    uint64_t frames = 0, forbidden = 0;
+    bool died = false;
+  };
+  void take_word(size_t node, bool is_forbidden_late, Instant now);
+  void judge(const Tcp& segment, bool from_node);
+  void judge_timestamp(const Tcp& segment, Direction& d, const Direction& other);
+  void judge_acknowledgement(const Tcp& segment, Direction& d, Direction& other);
+  void complain(const Tcp& segment, const std::string& what);
+  static Flow flow_of(const Tcp& s) {
+    return {uint64_t{s.source} << 16 | s.source_port, uint64_t{s.destination} << 16 | s.destination_port};
+  }
+
+  Settings settings_;
+  Complain complain_;
+  std::map<Flow, Direction> directions_;
+  Tenure before_, current_;
+  Counts counts_;
+  bool late_ = false;
+};
+
+}  // namespace understudy::sim

@@ -1,0 +1,304 @@
+#include "tests/sim/world.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "common/check.h"
+#include "tests/sim/configuration.h"
+
+namespace understudy::sim {
+namespace {
+
+constexpr uint16_t kFirstClientPort = 40000;
+constexpr uint8_t kFirstSlotMac = 0x10;
+constexpr unsigned kNodeBuffers = 2047;
+constexpr Duration kSessionsTakeMost = 120s;  // of virtual time; a session that takes longer hangs
+constexpr Duration kRecoveryMost = 20s;
+
+const tcp::ShardMap& shards() {
+  static const tcp::ShardMap map(64);
+  return map;
+}
+
+}  // namespace
+
+World::World(const Settings& settings)
+    : settings_(settings),
+      scenario_(*settings.scenario),
+      random_(settings.seed * 0x9e3779b97f4a7c15ULL + 1),
+      config_(cluster_configuration(settings.nodes, scenario_.workers, scenario_.receive_buffer)),
+      slots_(settings.nodes),
+      session_begun_(scenario_.plans.size(), 0) {
+  settings_.faults.insert(settings_.faults.end(), scenario_.faults.begin(), scenario_.faults.end());
+  fault_applied_.assign(settings_.faults.size(), 0);
+  oracle_ = std::make_unique<Oracle>(
+      Oracle::Settings{.addresses = {kVirtualAddress, kSourceAddress}, .judges_voices = true},
+      [this](const std::string& sentence) { complain(sentence); });
+  for (Slot& slot : slots_) slot.clock_ppm = static_cast<int32_t>(random_.below(4001)) - 2000;
+  make_networks();
+  make_hosts();
+}
+
+World::~World() {
+  for (Slot& slot : slots_) slot.node.reset();
+  hosts_.clear();
+}
+
+void World::complain(const std::string& sentence) {
+  const std::string line =
+      fmt::format("event {}, {:.3f} ms: {}", events_,
+                  start_ == kNever ? 0.0 : static_cast<double>((now_ - start_).count()) / 1e6, sentence);
+  trace("VIOLATION " + sentence);
+  if (result_.violations.size() < 5) result_.violations.push_back(line);
+}
+
+void World::trace(const std::string& sentence) const {
+  if (!settings_.trace) return;
+  std::printf("%9.3f ms event %5lu  %s\n",
+              start_ == kNever ? -1.0 : static_cast<double>((now_ - start_).count()) / 1e6, events_,
+              sentence.c_str());
+}
+
+void World::make_networks() {
+  const Scenario::Network* given[] = {&scenario_.front, &scenario_.back, &scenario_.peer};
+  for (size_t n = 0; n < networks; ++n) {
+    networks_[n] = std::make_unique<SwitchedNetwork>(random_.next());
+    networks_[n]->delay = given[n]->delay;
+    networks_[n]->bits_per_second = given[n]->bits_per_second;
+    if (n == peer) continue;
+    networks_[n]->observer = [this](const SwitchPort& from, std::span<const uint8_t> frame) {
+      const uint8_t slot = from.mac().bytes()[4];
+      oracle_->observe(slot < kFirstSlotMac ? Oracle::kHost : size_t{slot} - kFirstSlotMac, frame, now_);
+      if (settings_.trace) trace(describe_frame(frame));
+    };
+  }
+}
+
+void World::make_hosts() {
+  const auto complains = [this](const std::string& sentence) { complain(sentence); };
+  const auto add = [&](Network on, uint32_t address, uint8_t mac, const ModelTcp::Settings& tcp,
+                       std::set<uint16_t> listens) {
+    Host::Settings settings{.address = address,
+                            .mac = {2, 0, 0, 0, 1, mac},
+                            .tcp = tcp,
+                            .listens = std::move(listens),
+                            .watched = {kVirtualAddress, kSourceAddress},
+                            .sequence_space_wraps = scenario_.sequence_space_wraps};
+    settings.tcp.timestamp_offset =
+        scenario_.sequence_space_wraps ? UINT32_MAX - 10'100 : static_cast<uint32_t>(random_.next());
+    hosts_.push_back(
+        std::make_unique<Host>(*networks_[on], settings, scenario_.plans, now_, random_.next(), complains));
+  };
+  add(front, kClientAddress, 1, scenario_.client_tcp, {});
+  for (uint8_t b = 0; b < 2; ++b)
+    add(back, kFirstBackend + b, static_cast<uint8_t>(2 + b), scenario_.backend_tcp, {80});
+}
+
+void World::start(size_t slot) {
+  Slot& s = slots_[slot];
+  s.node.reset();
+  NodeInProcess::Settings settings{
+      .config = &config_,
+      .node = config_.find_node(fmt::format("n{}", slot + 1)),
+      .shards = &shards(),
+      .networks = {networks_[front].get(), networks_[back].get(), networks_[peer].get()},
+      .slot = static_cast<uint8_t>(kFirstSlotMac + slot),
+      .buffers = kNodeBuffers,
+      .control_round = 4ms,
+      .clock_ppm = s.clock_ppm};
+  settings.adjust = [this](worker::WorkerSettings& w) {
+    w.mirror_window = scenario_.mirror_window;
+    w.engine.legs = w.engine.active_legs = 256;
+    w.engine.sent_segments = 4096;
+  };
+  s.node =
+      std::make_unique<NodeInProcess>(settings, random_, now_, [this, slot](const appliance::NodeEvent& e) {
+        if (settings_.trace) trace(fmt::format("n{} {}: {}", slot + 1, e.subject, e.sentence));
+      });
+}
+
+void World::kill(size_t slot) {
+  Slot& s = slots_[slot];
+  if (s.node == nullptr) return;
+  result_.probes.harvest(*s.node);
+  oracle_->note_death(slot);
+  // What it has handed to its ports may still arrive, or some of it, or nothing.
+  const uint32_t lost_per_mille = random_.below(3) * 500;
+  for (size_t n = 0; n < networks; ++n) networks_[n]->lose_in_flight(s.node->port(n), lost_per_mille);
+  s.node.reset();
+  s.is_owner = false;
+  trace(fmt::format("n{} is dead, {} per mille of its frames in flight are lost", slot + 1, lost_per_mille));
+}
+
+bool World::boot() {
+  const size_t first = scenario_.standby_joins ? 1 : settings_.nodes;
+  for (size_t slot = 0; slot < first; ++slot) {
+    start(slot);
+    run_until([] { return false; }, 3ms);
+  }
+  const bool up =
+      run_until([&] { return scenario_.standby_joins ? owner().has_value() : is_settled(); }, 10s);
+  const bool checked = run_until(
+      [&] {
+        return std::ranges::all_of(slots_, [](const Slot& s) {
+          return s.node == nullptr || s.node->control().health().up_count(PoolId(0)) == 2;
+        });
+      },
+      3s);
+  result_.takeovers = 0;
+  return up && checked;
+}
+
+void World::begin_sessions() {
+  for (size_t i = 0; i < scenario_.plans.size(); ++i) {
+    const Plan& plan = scenario_.plans[i];
+    if (session_begun_[i] || start_ + plan.start > now_) continue;
+    const uint16_t port =
+        plan.client_port != 0 ? plan.client_port : static_cast<uint16_t>(kFirstClientPort + i);
+    if (plan.client_port != 0 && hosts_[0]->has_live_talk_on(port)) continue;
+    session_begun_[i] = 1;
+    ++begun_;
+    hosts_[0]->begin(i, port, kVirtualAddress, now_);
+  }
+}
+
+Instant World::next_instant() const {
+  Instant next = now_ + 5ms;
+  for (const auto& network : networks_) next = std::min(next, network->next_arrival());
+  for (const auto& host : hosts_) next = std::min(next, host->next_instant(now_));
+  for (const Slot& slot : slots_)
+    if (slot.node != nullptr) next = std::min(next, slot.node->next_instant(now_));
+  for (const Undo& undo : undo_) next = std::min(next, undo.at);
+  return std::max(next, now_ + 1us);
+}
+
+void World::step() {
+  now_ = next_instant();
+  for (const auto& network : networks_) {
+    network->set_now(now_);
+    network->deliver_due();
+  }
+  for (const auto& host : hosts_) host->round(now_);
+  for (size_t slot = 0; slot < slots_.size(); ++slot) {
+    Slot& s = slots_[slot];
+    if (s.node == nullptr) continue;
+    s.node->run(now_, random_.chance(1, 2));
+    if (!s.node->last_words().empty()) {
+      trace(fmt::format("n{} ends: {}", slot + 1, s.node->last_words()));
+      kill(slot);
+      continue;
+    }
+    const bool owns = !s.node->paused() && s.node->control().owns(GroupId(1));
+    if (owns && !s.is_owner) {
+      ++result_.takeovers;
+      result_.probes.hit(Probe::takeover);
+    }
+    if (!s.node->paused()) s.is_owner = owns;
+  }
+  uint64_t frames = 0;
+  for (const auto& network : networks_) frames += network->frames();
+  if (start_ != kNever && frames != frames_seen_) ++events_;
+  frames_seen_ = frames;
+}
+
+bool World::run_until(const std::function<bool()>& until, Duration limit) {
+  const Instant end = now_ + limit;
+  while (!until()) {
+    if (now_ >= end) return false;
+    step();
+  }
+  return true;
+}
+
+bool World::session_done(size_t index) {
+  if (lost_.contains(index)) return true;
+  if (!session_begun_[index]) return false;
+  const Plan& plan = scenario_.plans[index];
+  const Talk* client = hosts_[0]->of_session(index);
+  if (plan.expects_reset()) return client->over() || client->complete();
+  if (!client->complete()) return false;
+  if (!plan.is_proxied() || plan.request == 0) return true;
+  for (size_t b = 1; b < hosts_.size(); ++b)
+    if (const Talk* talk = hosts_[b]->of_session(index); talk != nullptr && talk->complete()) return true;
+  return false;
+}
+
+bool World::all_done() {
+  for (size_t i = 0; i < scenario_.plans.size(); ++i)
+    if (!session_done(i)) return false;
+  return true;
+}
+
+// One owner that says protected, a standby that says synced, nothing unprotected.
+bool World::is_settled() {
+  const auto slot = owner();
+  if (!slot) return false;
+  size_t others = 0;
+  for (size_t i = 0; i < slots_.size(); ++i) others += i != *slot && slots_[i].node != nullptr;
+  if (others == 0) return true;
+  return is_shown_protected(*slot) && standby().has_value();
+}
+
+std::string World::describe_sessions() {
+  std::string text;
+  for (size_t h = 0; h < hosts_.size(); ++h)
+    for (const auto& talk : hosts_[h]->talks()) {
+      if (talk->session == SIZE_MAX || lost_.contains(talk->session) || session_done(talk->session)) continue;
+      text += fmt::format("; session {} ({}) at {}: said {}/{} heard {}/{} {}", talk->session,
+                          describe(*talk->plan), h == 0 ? "the client" : "a backend", talk->tcp->written(),
+                          talk->say.size(), talk->heard, talk->expect.size(), talk->tcp->describe());
+    }
+  return text;
+}
+
+World::Result World::run() {
+  if (!boot()) {
+    complain("the cluster does not come up");
+    return result_;
+  }
+  start_ = now_;
+  for (const auto& host : hosts_) host->set_start(now_);
+  for (size_t n = 0; n < networks; ++n) {
+    const Scenario::Network& given = *std::array{&scenario_.front, &scenario_.back, &scenario_.peer}[n];
+    networks_[n]->loss_per_mille = given.loss_per_mille;
+    networks_[n]->duplicate_per_mille = given.duplicate_per_mille;
+    networks_[n]->reorder_per_mille = given.reorder_per_mille;
+    networks_[n]->corrupt_per_mille = given.corrupt_per_mille;
+  }
+  hosts_[1]->accepts = !scenario_.first_backend_refuses;
+  hosts_[1]->answers = !scenario_.first_backend_dies;
+  for (size_t slot = 1; scenario_.standby_joins && slot < slots_.size(); ++slot) start(slot);
+  const Instant end = start_ + kSessionsTakeMost;
+  while (now_ < end && result_.violations.size() < 5) {
+    begin_sessions();
+    apply_due_faults();
+    const bool faults_done = std::ranges::all_of(fault_applied_, [](char applied) { return applied != 0; });
+    if ((faults_done || begun_ == scenario_.plans.size()) && undo_.empty() && all_done()) break;
+    step();
+  }
+  finish();
+  return result_;
+}
+
+void World::finish() {
+  if (result_.violations.empty() && !all_done()) complain("the sessions do not end" + describe_sessions());
+  undo_everything();
+  if (result_.violations.empty() &&
+      !run_until([&] { return is_settled() && unprotected_shown() == 0; }, kRecoveryMost))
+    complain(fmt::format("the cluster does not recover: {}{}", owner() ? "" : "no owner, or two; ",
+                         unprotected_shown() > 0 ? "connections stay unprotected" : "no synced standby"));
+  if (result_.takeovers > 1) result_.probes.hit(Probe::second_takeover);
+  for (Slot& slot : slots_)
+    if (slot.node != nullptr) result_.probes.harvest(*slot.node);
+  result_.events = events_;
+  result_.lost = lost_.size();
+  if (!lost_.empty()) result_.probes.hit(Probe::session_excused, lost_.size());
+  result_.late_words = oracle_->counts().late_words;
+  result_.probes.hit(Probe::late_words, result_.late_words);
+  result_.virtual_time = now_ - start_;
+}
+
+}  // namespace understudy::sim

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/sim/host.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/probes.h"
+#include "tests/sim/scenario.h"
+#include "tests/support/node_in_process.h"
+
+namespace understudy::sim {
+
+// A cluster of whole nodes, a client machine and two backends, joined by three switches, in one thread in
+// virtual time from one seed. run() plays a scenario with its faults to the end and says what was wrong.
+//
+// What must hold is judged by Oracle (what crossed the wires) and by Host (what the sessions heard). The
+// world itself reads two things from the product, both of which an operator can read as well: who owns the
+// group, and which connections are shown as protected. A connection that was not shown as protected when its
+// owner died is excused.
+class World {
+ public:
+  struct Settings {
+    uint64_t seed = 1;
+    const Scenario* scenario = nullptr;
+    std::vector<Fault> faults;
+    unsigned nodes = 2;
+    bool trace = false;
+  };
+  struct Result {
+    std::vector<std::string> violations;
+    uint64_t events = 0;
+    uint64_t takeovers = 0;
+    uint64_t lost = 0;  // sessions that were excused
+    uint64_t late_words = 0;
+    std::array<uint64_t, kFaultKinds> faults{};
+    Probes probes;
+    Duration virtual_time{0};
+  };
+
+  explicit World(const Settings& settings);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+  Result run();
+
+ private:
+  enum Network : size_t { front, back, peer, networks };
+  struct Slot {
+    std::unique_ptr<NodeInProcess> node;
+    bool is_owner = false;  // as its control saw itself last
+    int32_t clock_ppm = 0;
+  };
+  struct Undo {
+    Instant at;
+    std::function<void()> action;
+  };
+
+  // world.cc
+  void make_networks();
+  void make_hosts();
+  bool boot();
+  void begin_sessions();
+  void step();
+  Instant next_instant() const;
+  bool run_until(const std::function<bool()>& until, Duration limit);
+  bool all_done();
+  bool session_done(size_t index);
+  bool is_settled();
+  void finish();
+  void complain(const std::string& sentence);
+  void trace(const std::string& sentence) const;
+  std::string describe_sessions();
+
+  // world_faults.cc
+  void apply_due_faults();
+  void apply(const Fault& fault);
+  bool apply_to_node(const Fault& fault, size_t slot);
+  void apply_to_networks(const Fault& fault);
+  void apply_to_backend(const Fault& fault);
+  void cut(size_t slot, Network network, bool in, bool out, Duration lasts);
+  void fill_pool(size_t slot, Duration lasts);
+  void pause(size_t slot, Duration lasts);
+  void later(Duration delay, std::function<void()> action);
+  void undo_everything();
+  void start(size_t slot);
+  void kill(size_t slot);
+  void note_losses(size_t owner);
+  bool is_shown_protected(size_t slot) const;
+  std::optional<size_t> owner() const;
+  std::optional<size_t> standby() const;
+  uint64_t unprotected_shown() const;
+
+  Settings settings_;
+  const Scenario& scenario_;
+  Random random_;
+  const config::Config& config_;
+  Instant now_{10s};
+  Instant start_ = kNever;
+  uint64_t events_ = 0;
+  uint64_t frames_seen_ = 0;
+  std::array<std::unique_ptr<SwitchedNetwork>, networks> networks_;
+  std::unique_ptr<Oracle> oracle_;
+  std::vector<std::unique_ptr<Host>> hosts_;  // the client, two backends
+  std::vector<Slot> slots_;
+  size_t begun_ = 0;
+  std::vector<char> session_begun_;
+  std::set<size_t> lost_;
+  std::vector<Undo> undo_;
+  std::vector<char> fault_applied_;
+  Instant trouble_until_{};  // until then a loss of the owner is the second failure at once
+  Result result_;
+};
+
+}  // namespace understudy::sim

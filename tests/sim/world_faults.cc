@@ -1,0 +1,294 @@
+// What goes wrong in a World, and what it excuses.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "tests/sim/configuration.h"
+#include "tests/sim/world.h"
+
+namespace understudy::sim {
+namespace {
+
+constexpr Duration kOutlivedAsOwner = 55ms;  // an owner that is away for longer may be replaced
+constexpr Duration kStandbyTrouble = 350ms;  // after trouble of the standby, until it is shown and mended
+
+}  // namespace
+
+std::optional<size_t> World::owner() const {
+  std::optional<size_t> found;
+  for (size_t slot = 0; slot < slots_.size(); ++slot) {
+    const NodeInProcess* node = slots_[slot].node.get();
+    if (node == nullptr || node->paused() ||
+        !cluster::is_owner(node->control().controller().machine(GroupId(1))->state()))
+      continue;
+    if (found) return std::nullopt;
+    found = slot;
+  }
+  return found;
+}
+
+std::optional<size_t> World::standby() const {
+  std::optional<size_t> any;
+  for (size_t slot = 0; slot < slots_.size(); ++slot) {
+    const NodeInProcess* node = slots_[slot].node.get();
+    if (node == nullptr) continue;
+    const auto state = node->control().controller().machine(GroupId(1))->state();
+    if (state == cluster::GroupState::standby_synced) return slot;
+    if (cluster::is_standby(state)) any = slot;
+  }
+  return any;
+}
+
+bool World::is_shown_protected(size_t slot) const {
+  const NodeInProcess& node = *slots_[slot].node;
+  if (node.control().controller().machine(GroupId(1))->state() != cluster::GroupState::owner_protected)
+    return false;
+  for (size_t i = 0; i < slots_.size(); ++i)
+    if (i != slot && slots_[i].node != nullptr &&
+        slots_[i].node->control().controller().machine(GroupId(1))->state() ==
+            cluster::GroupState::standby_synced)
+      return true;
+  return false;
+}
+
+uint64_t World::unprotected_shown() const {
+  const auto slot = owner();
+  return slot && slots_.size() > 1 ? slots_[*slot].node->control().unprotected(0) : 0;
+}
+
+// The owner is about to be lost: which sessions was it not shown to protect? Everything else must go on.
+void World::note_losses(size_t slot) {
+  NodeInProcess& node = *slots_[slot].node;
+  const bool whole = is_shown_protected(slot) && now_ >= trouble_until_;
+  for (size_t i = 0; i < scenario_.plans.size(); ++i) {
+    if (!session_begun_[i] || session_done(i)) continue;
+    const Talk& talk = *hosts_[0]->of_session(i);
+    const ModelTcp::Settings& tcp = talk.tcp->settings();
+    bool is_protected = whole;
+    for (size_t w = 0; w < node.workers() && is_protected; ++w) {
+      const tcp::ConnectionTable& legs = node.worker(w).engine().legs();
+      const uint32_t leg = legs.find({IpAddress::v4(tcp.remote), IpAddress::v4(tcp.local),
+                                      PortNumber(tcp.remote_port), PortNumber(tcp.local_port)});
+      if (leg == tcp::kNone) continue;
+      const bool promised = after(legs[leg].rcv.committed, legs[leg].rcv.irs);
+      is_protected = legs[leg].mirrored || !promised;
+    }
+    if (!is_protected) lost_.insert(i);
+  }
+  for (const auto& host : hosts_) host->excused = lost_;
+}
+
+void World::later(Duration delay, std::function<void()> action) {
+  undo_.push_back({now_ + delay, std::move(action)});
+}
+
+void World::apply_due_faults() {
+  for (size_t i = 0; i < undo_.size();) {
+    if (undo_[i].at > now_) {
+      ++i;
+      continue;
+    }
+    const std::function<void()> action = std::move(undo_[i].action);
+    undo_.erase(undo_.begin() + static_cast<ptrdiff_t>(i));
+    action();
+  }
+  for (size_t i = 0; i < settings_.faults.size(); ++i) {
+    const Fault& fault = settings_.faults[i];
+    const bool due = fault.at_event != 0 ? events_ >= fault.at_event : now_ >= start_ + fault.at;
+    if (fault_applied_[i] || !due) continue;
+    fault_applied_[i] = 1;
+    apply(fault);
+  }
+}
+
+void World::undo_everything() {
+  for (Undo& undo : std::exchange(undo_, {})) undo.action();
+  for (size_t slot = 0; slot < slots_.size(); ++slot)
+    if (slots_[slot].node == nullptr) start(slot);
+  for (const auto& network : networks_)
+    network->loss_per_mille = network->duplicate_per_mille = network->reorder_per_mille =
+        network->corrupt_per_mille = 0;
+  hosts_[1]->accepts = hosts_[1]->answers = true;
+}
+
+void World::apply(const Fault& fault) {
+  const auto of_owner = owner();
+  const auto of_standby = standby();
+  bool applied = true;
+  switch (fault.kind) {
+    case FaultKind::crash_standby:
+    case FaultKind::pause_standby:
+    case FaultKind::cut_peer:
+    case FaultKind::cut_peer_in:
+    case FaultKind::cut_peer_out:
+    case FaultKind::full_pool_standby:
+      applied = of_standby && apply_to_node(fault, *of_standby);
+      break;
+    case FaultKind::slow_standby:
+    case FaultKind::loss:
+    case FaultKind::duplication:
+    case FaultKind::reordering:
+    case FaultKind::corruption:
+      apply_to_networks(fault);
+      break;
+    case FaultKind::backend_dies:
+    case FaultKind::backend_refuses:
+      apply_to_backend(fault);
+      break;
+    default:
+      applied = of_owner && apply_to_node(fault, *of_owner);
+  }
+  if (!applied) return;
+  ++result_.faults[static_cast<size_t>(fault.kind)];
+  trace(fmt::format("FAULT {} for {} ms", name_of(fault.kind), to_ms(fault.lasts)));
+}
+
+void World::cut(size_t slot, Network network, bool in, bool out, Duration lasts) {
+  SwitchPort& port = slots_[slot].node->port(network);
+  port.cut_in |= in;
+  port.cut_out |= out;
+  later(lasts, [this, slot, network, in, out] {
+    if (slots_[slot].node == nullptr) return;
+    SwitchPort& healed = slots_[slot].node->port(network);
+    if (in) healed.cut_in = false;
+    if (out) healed.cut_out = false;
+  });
+}
+
+void World::pause(size_t slot, Duration lasts) {
+  NodeInProcess* node = slots_[slot].node.get();
+  node->pause();
+  // What its ports still hold leaves when the process goes on: after the fencing check, before the next.
+  const bool holds = random_.chance(1, 2);
+  later(lasts, [this, slot, node, holds] {
+    if (slots_[slot].node.get() != node) return;
+    if (slots_[slot].is_owner && owner() && *owner() != slot) result_.probes.hit(Probe::woke_after_takeover);
+    node->resume();
+    if (!holds) return;
+    oracle_->set_late(true);
+    for (const Network n : {front, back}) node->port(n).hold(false);
+    oracle_->set_late(false);
+  });
+  if (holds)
+    for (const Network n : {front, back}) node->port(n).hold(true);
+}
+
+// Takes what the pool has, but for a few, and gives it back later.
+void World::fill_pool(size_t slot, Duration lasts) {
+  NodeInProcess* node = slots_[slot].node.get();
+  std::vector<rte_mbuf*> taken;
+  while (rte_mempool_avail_count(node->pool()) > 24) taken.push_back(rte_pktmbuf_alloc(node->pool()));
+  later(lasts, [this, slot, node, taken = std::move(taken)] {
+    if (slots_[slot].node.get() != node) return;  // they went with the node
+    for (rte_mbuf* mbuf : taken) rte_pktmbuf_free(mbuf);
+  });
+}
+
+bool World::apply_to_node(const Fault& fault, size_t slot) {
+  NodeInProcess& node = *slots_[slot].node;
+  const auto restart = [this, slot] {
+    if (slots_[slot].node == nullptr) start(slot);
+  };
+  const auto trouble = [&] {
+    trouble_until_ = std::max(trouble_until_, now_ + fault.lasts + kStandbyTrouble);
+  };
+  switch (fault.kind) {
+    case FaultKind::crash_owner:
+      note_losses(slot);
+      kill(slot);
+      if (fault.lasts > Duration::zero()) later(fault.lasts, restart);
+      break;
+    case FaultKind::crash_standby:
+      trouble();
+      kill(slot);
+      if (fault.lasts > Duration::zero()) later(fault.lasts, restart);
+      break;
+    case FaultKind::terminate_owner:
+      note_losses(slot);
+      node.retire(now_);
+      break;
+    case FaultKind::pause_owner:
+      if (fault.lasts > kOutlivedAsOwner) note_losses(slot);
+      trouble();
+      pause(slot, fault.lasts);
+      break;
+    case FaultKind::pause_standby:
+      trouble();
+      pause(slot, fault.lasts);
+      break;
+    case FaultKind::pause_worker:
+      if (fault.lasts > kOutlivedAsOwner) note_losses(slot);
+      trouble();
+      node.pause_worker(random_.below(static_cast<uint32_t>(node.workers())), now_ + fault.lasts);
+      break;
+    case FaultKind::cut_peer:
+    case FaultKind::cut_peer_in:
+    case FaultKind::cut_peer_out:
+      trouble();
+      cut(slot, peer, fault.kind != FaultKind::cut_peer_out, fault.kind != FaultKind::cut_peer_in,
+          fault.lasts);
+      break;
+    case FaultKind::cut_front:
+    case FaultKind::cut_front_in:
+    case FaultKind::cut_front_out:
+      cut(slot, front, fault.kind != FaultKind::cut_front_out, fault.kind != FaultKind::cut_front_in,
+          fault.lasts);
+      break;
+    case FaultKind::cut_back:
+      cut(slot, back, true, true, fault.lasts);
+      break;
+    case FaultKind::full_pool_owner:
+    case FaultKind::full_pool_standby:
+      trouble();
+      fill_pool(slot, fault.lasts);
+      break;
+    case FaultKind::hold_frames: {
+      const Network network = random_.chance(1, 2) ? front : back;
+      node.port(network).hold(true);
+      later(fault.lasts, [this, slot, network] {
+        if (slots_[slot].node != nullptr) slots_[slot].node->port(network).hold(false);
+      });
+      break;
+    }
+    default:
+      return false;
+  }
+  return true;
+}
+
+void World::apply_to_networks(const Fault& fault) {
+  const Duration lasts = fault.lasts;
+  if (fault.kind == FaultKind::slow_standby) {
+    trouble_until_ = std::max(trouble_until_, now_ + lasts + kStandbyTrouble);
+    SwitchedNetwork* network = networks_[peer].get();
+    const Duration before = network->delay;
+    network->delay = Duration(1ms) * (2 + random_.below(40));
+    later(lasts, [network, before] { network->delay = before; });
+    return;
+  }
+  if (fault.kind != FaultKind::duplication)
+    trouble_until_ = std::max(trouble_until_, now_ + lasts + kStandbyTrouble);
+  for (const auto& each : networks_) {
+    SwitchedNetwork* network = each.get();
+    uint32_t& rate = fault.kind == FaultKind::loss          ? network->loss_per_mille
+                     : fault.kind == FaultKind::duplication ? network->duplicate_per_mille
+                     : fault.kind == FaultKind::reordering  ? network->reorder_per_mille
+                                                            : network->corrupt_per_mille;
+    const uint32_t before = rate;
+    rate = 1 + random_.below(100);
+    later(lasts, [&rate, before] { rate = before; });
+  }
+}
+
+void World::apply_to_backend(const Fault& fault) {
+  Host* host = hosts_[1 + random_.below(2)].get();
+  // Connections to a machine that is gone may end in any way.
+  if (fault.kind == FaultKind::backend_dies) {
+    host->answers = false;
+  } else {
+    host->accepts = false;
+  }
+  later(fault.lasts, [host] { host->answers = host->accepts = true; });
+}
+
+}  // namespace understudy::sim

@@ -8,7 +8,7 @@ namespace {
 uint16_t port_of(const std::vector<OpenPort>& ports, const IpAddress& address, bool front) {
   for (size_t i = 0; i < ports.size(); ++i) {
     const config::PortConfig& port = *ports[i].config;
-    if ((front ? port.front : port.back) && port.address && port.address->contains(address))
+    if ((front ? port.front : port.back) && port.network_with(address) != nullptr)
       return static_cast<uint16_t>(i);
   }
   return 0;  // the configuration check has seen to it that there is one
@@ -78,10 +78,10 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
   // The mirror's window holds buffers too, at both ends of every stream.
   settings.mirror_window = buffers / node.workers >= 32768 ? 2048 : 512;
   for (const OpenPort& port : ports) {
-    worker::PortSetup setup{
-        .port = port.port, .name = port.config->name, .peer = port.config->peer, .addresses = {}};
-    if (port.config->address) setup.addresses.push_back(*port.config->address);
-    settings.ports.push_back(std::move(setup));
+    settings.ports.push_back({.port = port.port,
+                              .name = port.config->name,
+                              .peer = port.config->peer,
+                              .addresses = port.config->addresses});
   }
   for (const config::RouteConfig& route : config.routes)
     settings.routes.push_back({route.destination, route.via});
@@ -103,9 +103,8 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
 std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node) {
   std::vector<IpAddress> found;
   const auto add = [&](const IpAddress& address) {
-    const bool on_link = std::ranges::any_of(node.ports, [&](const config::PortConfig& port) {
-      return port.address && port.address->contains(address);
-    });
+    const bool on_link = std::ranges::any_of(
+        node.ports, [&](const config::PortConfig& port) { return port.network_with(address) != nullptr; });
     if (on_link && std::ranges::find(found, address) == found.end()) found.push_back(address);
   };
   for (const config::RouteConfig& route : config.routes) add(route.via);

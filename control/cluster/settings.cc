@@ -11,7 +11,7 @@ MacAddress port_mac(const config::NodeConfig& node, const std::vector<MacAddress
   MacAddress fallback;
   for (size_t i = 0; i < node.ports.size() && i < macs.size(); ++i) {
     const config::PortConfig& port = node.ports[i];
-    if (port.address && port.address->contains(address)) return macs[i];
+    if (port.network_with(address) != nullptr) return macs[i];
     if (port.front && fallback.is_zero()) fallback = macs[i];
   }
   return fallback;

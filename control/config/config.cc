@@ -51,6 +51,12 @@ std::variant<Config, Faults> parse_checked(const std::string& text, const std::s
 
 }  // namespace
 
+const Prefix* PortConfig::network_with(const IpAddress& address) const {
+  for (const Prefix& own : addresses)
+    if (own.contains(address)) return &own;
+  return nullptr;
+}
+
 const NodeConfig* Config::find_node(std::string_view name) const {
   for (const NodeConfig& node : nodes)
     if (node.name == name) return &node;

@@ -39,9 +39,12 @@ struct PortConfig {
   std::string name;
   std::string device;  // PCI address (0000:03:00.0) or vdev string (net_af_packet0,iface=front)
   bool front = false, back = false, peer = false;  // roles; a port may have several
-  std::optional<Prefix> address;                   // the node's own; required unless the port is only peer
+  std::vector<Prefix> addresses;                   // the node's own; required unless the port is only peer
   uint16_t mtu = 1500;
   Mark mark;
+
+  // The address whose network holds `address`, or null.
+  const Prefix* network_with(const IpAddress& address) const;
 };
 
 struct NodeConfig {

@@ -43,6 +43,19 @@ void read_roles(Reading& reading, Fields& fields, PortConfig& port) {
   }
 }
 
+// One address, or a list with one or more of each family. A faulty one leaves an unspecified prefix behind,
+// so that nothing is concluded from what would be missing.
+void read_port_addresses(Reading& reading, const Value& value, const std::string& path, PortConfig& port) {
+  const bool is_list = value.kind == Value::Kind::list && value.items.size() != 1;
+  const std::span<const Value> items = is_list ? std::span(value.items) : std::span(&value, 1);
+  for (size_t i = 0; i < items.size(); ++i) {
+    reading.places.record(fmt::format("{}[{}]", path, i), items[i].mark);
+    port.addresses.push_back(read_host_prefix(reading, items[i]).value_or(Prefix()));
+  }
+  if (items.empty())
+    reading.faults.add(value.mark, "`address` is an empty list; give one address, or leave the key out");
+}
+
 void read_port(Reading& reading, const Value& value, const std::string& path, NodeConfig& node) {
   PortConfig port;
   port.mark = value.mark;
@@ -58,7 +71,7 @@ void read_port(Reading& reading, const Value& value, const std::string& path, No
   }
   read_roles(reading, fields, port);
   if (const Value* address = fields.find("address", Need::optional)) {
-    port.address = read_host_prefix(reading, *address);
+    read_port_addresses(reading, *address, path + ".address", port);
   } else if (port.front || port.back) {
     reading.faults.add(value.mark,
                        fmt::format("port `{}` of node `{}` has a front or back role and no `address`; "

@@ -116,10 +116,15 @@ class Fields {
   std::vector<std::string> asked_;
 };
 
-// A scalar as an IPv4 address, or a fault.
+// addresses.cc. IPv6 addresses may stand in brackets (then in quotes, for YAML).
+// A scalar as the unicast address of one host, or a fault.
 std::optional<IpAddress> read_address(Reading& reading, const Value& value);
-// An address with the length of its network, or a fault. Not the network's own or broadcast address.
+// Such an address with the length of its network, or a fault. Not the network's own or broadcast address.
 std::optional<Prefix> read_host_prefix(Reading& reading, const Value& value);
+// A network, or a fault: 0.0.0.0/0, fd00:40::/64.
+std::optional<Prefix> read_network(Reading& reading, const Value& value);
+// The network without the host's bits: 10.10.0.0/24 of 10.10.0.11/24.
+Prefix network_of(const Prefix& prefix);
 
 // The word of `known` that `word` was probably meant to be; empty when none is near.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known);

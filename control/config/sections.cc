@@ -43,17 +43,13 @@ void read_route(Reading& reading, const Value& value, size_t index, Config& conf
   Fields fields(reading, value, fmt::format("routes[{}]", index), "a route");
   RouteConfig route;
   route.mark = value.mark;
-  if (const Value* to = fields.scalar("to", Need::required)) {
-    const auto prefix = Prefix::parse(to->text);
-    if (!prefix || !prefix->address.is_v4())
-      fields.fault(*to,
-                   fmt::format("`{}` is not a network; write 0.0.0.0/0 for everything or 10.40.0.0/24 for "
-                               "one network",
-                               to->text));
-    else
-      route.destination = *prefix;
-  }
+  const Value* to = fields.find("to", Need::required);
+  const auto destination = to != nullptr ? read_network(reading, *to) : std::nullopt;
   fields.address("via", route.via, Need::required);
+  if (destination && !route.via.is_unspecified() && destination->address.is_v4() != route.via.is_v4())
+    fields.fault(*to, fmt::format("the gateway of `{}`, {}, is of the other family; name one that is {}",
+                                  to->text, route.via.to_string(), route.via.is_v4() ? "IPv6" : "IPv4"));
+  route.destination = destination.value_or(Prefix());
   fields.finish();
   config.routes.push_back(route);
 }

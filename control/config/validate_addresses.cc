@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 
 #include <fmt/format.h>
@@ -9,12 +10,6 @@ namespace {
 
 bool is_set(const Prefix& prefix) {
   return !prefix.address.is_unspecified();
-}
-
-// The network without the host's bits: 10.10.0.0/24.
-Prefix network_of(const Prefix& prefix) {
-  const uint32_t mask = prefix.length == 0 ? 0 : UINT32_MAX << (32 - prefix.length);
-  return Prefix{IpAddress::v4(prefix.address.v4_host_order() & mask), prefix.length};
 }
 
 // Every address that the cluster itself uses has one use.
@@ -48,7 +43,7 @@ const PortConfig* connected_port(const NodeConfig& node, const IpAddress& addres
   for (const PortConfig& port : node.ports) {
     if (role == Role::front && !port.front) continue;
     if (role == Role::back && !port.back) continue;
-    if (port.address && is_set(*port.address) && port.address->contains(address)) return &port;
+    if (port.network_with(address) != nullptr) return &port;
   }
   return nullptr;
 }
@@ -56,7 +51,8 @@ const PortConfig* connected_port(const NodeConfig& node, const IpAddress& addres
 // A port whose address was faulty might have been the one.
 bool may_judge(const NodeConfig& node) {
   for (const PortConfig& port : node.ports)
-    if ((port.front || port.back) && (!port.address || !is_set(*port.address))) return false;
+    if ((port.front || port.back) && (port.addresses.empty() || !std::ranges::all_of(port.addresses, is_set)))
+      return false;
   return !node.ports.empty();
 }
 
@@ -73,17 +69,28 @@ const NodeConfig* node_of(const Config& config, NodeId id) {
   return nullptr;
 }
 
+// The first network that two ports share, as the place of the later port's address in it.
+std::optional<size_t> shared_network(const PortConfig& earlier, const PortConfig& later) {
+  for (size_t i = 0; i < later.addresses.size(); ++i)
+    for (const Prefix& other : earlier.addresses) {
+      const Prefix& own = later.addresses[i];
+      if (!is_set(own) || !is_set(other) || own.address == other.address) continue;
+      if (own.contains(other.address) || other.contains(own.address)) return i;
+    }
+  return std::nullopt;
+}
+
 void check_ports(Reading& reading, const NodeConfig& node, const std::string& path) {
   for (size_t later = 0; later < node.ports.size(); ++later)
     for (size_t earlier = 0; earlier < later; ++earlier) {
       const auto &a = node.ports[earlier], &b = node.ports[later];
-      if (!a.address || !b.address || a.address->address == b.address->address) continue;
-      if (!a.address->contains(b.address->address) && !b.address->contains(a.address->address)) continue;
+      const auto shared = shared_network(a, b);
+      if (!shared) continue;
       reading.faults.add(
-          reading.places.at(fmt::format("{}.ports[{}].address", path, later)),
+          reading.places.at(fmt::format("{}.ports[{}].address[{}]", path, later, *shared)),
           fmt::format("ports `{}` and `{}` of node `{}` lie in one network, {}; give the roles to one "
                       "port or use two networks",
-                      a.name, b.name, node.name, network_of(*a.address).to_string()));
+                      a.name, b.name, node.name, network_of(b.addresses[*shared]).to_string()));
     }
 }
 
@@ -104,12 +111,13 @@ void check_home(Reading& reading, const Config& config, const GroupConfig& group
                       use, prefix.address.to_string(), role_name, node->name, role_name));
       return;
     }
-    if (prefix.length != port->address->length && prefix.length != 32) {
-      reading.faults.add(reading.places.at(path),
-                         fmt::format("{} {} says /{}, but port `{}` of node `{}` is in {}; write {}/{}", use,
-                                     prefix.address.to_string(), prefix.length, port->name, node->name,
-                                     network_of(*port->address).to_string(), prefix.address.to_string(),
-                                     port->address->length));
+    const Prefix& network = *port->network_with(prefix.address);
+    if (prefix.length != network.length && prefix.length != (prefix.address.is_v4() ? 32 : 128)) {
+      reading.faults.add(
+          reading.places.at(path),
+          fmt::format("{} {} says /{}, but port `{}` of node `{}` is in {}; write {}/{}", use,
+                      prefix.address.to_string(), prefix.length, port->name, node->name,
+                      network_of(network).to_string(), prefix.address.to_string(), network.length));
       return;
     }
   }
@@ -133,6 +141,14 @@ void check_routes(Reading& reading, const Config& config, AddressBook& book) {
   }
 }
 
+// A leg to a backend begins at a source address of the backend's family.
+bool has_source_for(const GroupConfig& group, const IpAddress& backend) {
+  return group.source_addresses.empty() ||  // said already
+         std::ranges::any_of(group.source_addresses, [&](const Prefix& source) {
+           return !is_set(source) || source.address.is_v4() == backend.is_v4();
+         });
+}
+
 // Whether every node that may own a group with this pool can send to the backend.
 void check_backend(Reading& reading, const Config& config, const PoolConfig& pool,
                    const BackendConfig& backend, const std::string& path) {
@@ -140,6 +156,15 @@ void check_backend(Reading& reading, const Config& config, const PoolConfig& poo
     bool uses = false;
     for (const ServiceConfig& service : group.services) uses |= service.pool == pool.id;
     if (!uses) continue;
+    if (!has_source_for(group, backend.address)) {
+      reading.faults.add(
+          reading.places.at(path),
+          fmt::format("backend `{}` at {} is {}, and group `{}` has no such source address; add one "
+                      "to its `source_addresses`",
+                      backend.name, backend.address.to_string(), backend.address.is_v4() ? "IPv4" : "IPv6",
+                      group.name));
+      return;
+    }
     for (const NodeId id : group.successors) {
       const NodeConfig* node = node_of(config, id);
       if (node == nullptr || !may_judge(*node) || reaches(config, *node, backend.address)) continue;
@@ -173,8 +198,8 @@ void validate_addresses(Reading& reading, const Config& config) {
     const std::string path = fmt::format("nodes[{}]", i);
     check_ports(reading, node, path);
     for (size_t j = 0; j < node.ports.size(); ++j)
-      if (node.ports[j].address)
-        book.add(node.ports[j].address->address, fmt::format("{}.ports[{}].address", path, j),
+      for (size_t k = 0; k < node.ports[j].addresses.size(); ++k)
+        book.add(node.ports[j].addresses[k].address, fmt::format("{}.ports[{}].address[{}]", path, j, k),
                  fmt::format("the address of port `{}` of node `{}`", node.ports[j].name, node.name));
   }
   for (size_t i = 0; i < config.groups.size(); ++i) {

@@ -134,7 +134,7 @@ TEST(Settings, ComeFromTheConfiguration) {
   config::PortConfig port;
   port.name = "front";
   port.front = true;
-  port.address = Prefix::parse("10.10.0.11/24");
+  port.addresses = {*Prefix::parse("10.10.0.11/24")};
   config.nodes[0].ports = {port};
   config.nodes[1].id = NodeId(2);
   config::GroupConfig group;

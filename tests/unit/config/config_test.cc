@@ -55,12 +55,39 @@ TEST(Config, ReadsEveryValue) {
   ASSERT_EQ(n1.ports.size(), 3U);
   EXPECT_TRUE(n1.ports[0].front && !n1.ports[0].back && !n1.ports[0].peer);
   EXPECT_EQ(n1.ports[1].device, "0000:03:00.0");
-  EXPECT_FALSE(n1.ports[2].address);
+  EXPECT_TRUE(n1.ports[2].addresses.empty());
   EXPECT_EQ(n1.ports[2].mtu, 9000);
   EXPECT_TRUE(config.nodes[1].ports[1].back && config.nodes[1].ports[1].peer);
   EXPECT_EQ(config.nodes[1].idle, Idle::adaptive);
   EXPECT_EQ(config.find_node("n2"), &config.nodes[1]);
   EXPECT_EQ(config.find_node("n3"), nullptr);
+}
+
+TEST(Config, ReadsBothFamiliesSideBySide) {
+  const auto result =
+      parse(spoiled({{"10.10.0.11/24", "[10.10.0.11/24, \"fd00:10::11/64\"]"},
+                     {"10.20.0.21/24", "[10.20.0.21/24, \"[fd00:20::21]/64\"]"},
+                     {"10.10.0.12/24", "[\"fd00:10::12/64\", 10.10.0.12/24]"},
+                     {"10.20.0.22/24", "[10.20.0.22/24, \"fd00:20::22/64\"]"},
+                     {"via: 10.10.0.1}", "via: 10.10.0.1}\n  - {to: \"::/0\", via: \"fd00:10::1\"}"},
+                     {"10.20.0.12, port", "\"fd00:20::12\", port"},
+                     {"[10.10.0.10/24]", "[10.10.0.10/24, \"fd00:10::10/64\"]"},
+                     {"[10.20.0.100/24]", "[10.20.0.100/24, \"fd00:20::100/128\"]"}}),
+            "a.yaml");
+  ASSERT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);
+  const Config& config = std::get<Config>(result);
+  const PortConfig& front = config.nodes[0].ports[0];
+  ASSERT_EQ(front.addresses.size(), 2U);
+  EXPECT_EQ(front.network_with(*IpAddress::parse("10.10.0.10")), &front.addresses[0]);
+  EXPECT_EQ(front.network_with(*IpAddress::parse("fd00:10::10")), &front.addresses[1]);
+  EXPECT_EQ(front.network_with(*IpAddress::parse("fd00:20::10")), nullptr);
+  EXPECT_EQ(config.nodes[0].ports[1].addresses.at(1).to_string(), "fd00:20::21/64")
+      << "brackets are left out";
+  EXPECT_EQ(config.routes.at(1).destination.to_string(), "::/0");
+  EXPECT_EQ(config.routes.at(1).via.to_string(), "fd00:10::1");
+  EXPECT_EQ(config.pools[0].backends[1].address.to_string(), "fd00:20::12");
+  EXPECT_EQ(config.groups[0].virtual_ips.at(1).to_string(), "fd00:10::10/64");
+  EXPECT_EQ(config.groups[0].source_addresses.at(1).to_string(), "fd00:20::100/128");
 }
 
 TEST(Config, ReadsPoolsAndGroups) {

@@ -101,10 +101,36 @@ const FaultCase kCases[] = {
       "own address there, as in 10.10.0.11/24"}},
     {"AddressMalformed",
      {{"10.10.0.12/24", "10.10.0.300/24"}},
-     {"a.yaml:25:86: `10.10.0.300` is not an address; write four numbers, as in 10.10.0.1"}},
-    {"AddressOfIpv6",
+     {"a.yaml:25:86: `10.10.0.300` is not an address; write four numbers, as in 10.10.0.1, or an IPv6 "
+      "address, as in fd00:10::1"}},
+    {"VirtualIpOfAFamilyWithoutANetwork",
      {{"10.10.0.10/24", "fd00::1/64"}},
-     {"a.yaml:39:19: `fd00::1` is IPv6, which is not served yet; give an IPv4 address"}},
+     {"a.yaml:39:19: virtual IP fd00::1 lies in no front network of node `n1`; take an address of such a "
+      "network, or correct the address of a front port"}},
+    {"Ipv6AddressWithoutLength",
+     {{"10.10.0.12/24", "[10.10.0.12/24, \"fd00:10::12\"]"}},
+     {"a.yaml:25:102: `fd00:10::12` lacks the length of its network; write fd00:10::12/64 for a network of "
+      "the "
+      "usual size"}},
+    {"LinkLocalAddress",
+     {{"10.10.0.12/24", "[10.10.0.12/24, \"fe80::12/64\"]"}},
+     {"a.yaml:25:102: `fe80::12` means something on one link only; give a global or unique local address"}},
+    {"MappedAddress",
+     {{"10.10.0.12/24", "[10.10.0.12/24, \"::ffff:10.10.0.13/120\"]"}},
+     {"a.yaml:25:102: `::ffff:10.10.0.13` is an IPv4 address written as IPv6; write 10.10.0.13"}},
+    {"FirstAddressOfAnIpv6Network",
+     {{"10.10.0.12/24", "[10.10.0.12/24, \"fd00:10::/64\"]"}},
+     {"a.yaml:25:102: `fd00:10::/64` is the first (network) address of its network; give one between"}},
+    {"PortsShareAnIpv6Network",
+     {{"10.10.0.12/24", "[10.10.0.12/24, \"fd00:10::12/64\"]"},
+      {"10.20.0.22/24", "[10.20.0.22/24, \"fd00:10::22/64\"]"}},
+     {"a.yaml:26:105: ports `front` and `back` of node `n2` lie in one network, fd00:10::/64; give the roles "
+      "to one port or use two networks"}},
+    {"BackendOfAFamilyWithoutSource",
+     {{"10.20.0.12, port", "\"fd00:20::12\", port"}},
+     {"a.yaml:34:29: backend `b2` at fd00:20::12 is IPv6, and group `web` has no such source address; add "
+      "one to "
+      "its `source_addresses`"}},
     {"TwoPortsInOneNetwork",
      {{"10.20.0.22/24", "10.10.0.22/24"}},
      {"a.yaml:26:89: ports `front` and `back` of node `n2` lie in one network, 10.10.0.0/24; give the roles "
@@ -141,8 +167,11 @@ const FaultCase kCases[] = {
       "another address"}},
     {"RouteMalformed",
      {{"0.0.0.0/0", "default"}},
-     {"a.yaml:28:10: `default` is not a network; write 0.0.0.0/0 for everything or 10.40.0.0/24 for one "
-      "network"}},
+     {"a.yaml:28:10: `default` is not a network; write 0.0.0.0/0 or ::/0 for everything, 10.40.0.0/24 or "
+      "fd00:40::/64 for one network"}},
+    {"GatewayOfTheOtherFamily",
+     {{"0.0.0.0/0", "\"::/0\""}},
+     {"a.yaml:28:10: the gateway of `::/0`, 10.10.0.1, is of the other family; name one that is IPv6"}},
     {"VirtualIpInTwoGroups",
      {{"10.10.0.20/24", "10.10.0.10/24"}},
      {"a.yaml:48:19: 10.10.0.10 cannot be a virtual IP of group `second`, it is a virtual IP of group `web` "

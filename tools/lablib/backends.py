@@ -6,10 +6,11 @@ import pathlib
 import shutil
 import signal
 
-from . import system
+from . import system, topology
 from .system import LabError, RUN
 
 NAMES = ("b1", "b2")
+LISTEN6 = "\n    listen [::]:80 backlog=4096;"
 CACHE = pathlib.Path("/var/tmp/understudy-lab")  # random content, made once and kept between labs
 BIG, BIG_BYTES = "big.bin", 200_000_000
 SMALL, SMALL_TEXT = "small.txt", "an understudy learns the whole part\n"
@@ -38,7 +39,7 @@ http {{
   client_body_buffer_size 1m;
   server {{
     listen 80 backlog=4096;
-    listen 443 ssl backlog=4096;
+    listen 443 ssl backlog=4096;{listen6}
     ssl_certificate {certificate};
     ssl_certificate_key {key};
     add_header X-Backend {name};
@@ -98,7 +99,7 @@ def prepare():
         directory(name).mkdir()
         (directory(name) / "nginx.conf").write_text(CONFIGURATION.format(
             name=name, directory=directory(name), uploads=UPLOADS / name, content=CACHE, certificate=CERTIFICATE,
-            key=KEY))
+            key=KEY, listen6=LISTEN6 if topology.IPV6 else ""))
     for name in NAMES:
         start(name)
 

@@ -6,7 +6,7 @@ import re
 import shutil
 
 from . import system
-from .topology import BACK, FRONT, NETWORKS
+from .topology import BACK, BACK6, FRONT, FRONT6, IPV6, NETWORKS
 
 FILE = system.RUN / "lab.yaml"
 SECRET = "lab.secret"
@@ -23,7 +23,7 @@ cluster:
 nodes:
 {nodes}
 routes:
-  - {{to: 0.0.0.0/0, via: {front}.1}}
+  - {{to: 0.0.0.0/0, via: {front}.1}}{six_route}
 
 pools:
   - name: nginx
@@ -38,15 +38,15 @@ pools:
   - name: any-on-b1
     check: {{port: 80}}
     backends:
-      - {{name: b1, address: {back}.11}}
+      - {{name: b1, address: {back}.11}}{six_pool}
 
 groups:
   - name: web
     id: 1
     mac: "02:55:53:00:00:01"
     arp: virtual_mac
-    virtual_ips: [{front}.10/24]
-    source_addresses: [{back}.100/24]
+    virtual_ips: [{front}.10/24{six_virtual_ip}]
+    source_addresses: [{back}.100/24{six_source}]
     successors: [{successors}]
     failover: successor_order
     failback: never
@@ -58,8 +58,19 @@ groups:
       - {{name: range, ports: 19000-19099, application: proxy, pool: any-on-b1}}
       - {{name: echo, ports: 7, application: echo}}
       - {{name: discard, ports: 9, application: discard}}
-      - {{name: tally, ports: 7777, application: tally}}
+      - {{name: tally, ports: 7777, application: tally}}{six_service}
 """
+
+# What IPv6 adds, at the places above that are named so. Port 8080 leads to the same nginx by IPv6.
+SIX = {
+    "six_route": f'\n  - {{to: "::/0", via: "{FRONT6}:1"}}',
+    "six_pool": ("\n  - name: nginx-by-ipv6\n    backends:"
+                 f'\n      - {{name: b1, address: "{BACK6}:11", port: 80}}'
+                 f'\n      - {{name: b2, address: "{BACK6}:12", port: 80}}'),
+    "six_virtual_ip": f', "{FRONT6}:10/64"',
+    "six_source": f', "{BACK6}:100/64"',
+    "six_service": "\n      - {name: http-by-ipv6, ports: 8080, application: proxy, pool: nginx-by-ipv6}",
+}
 
 NODE = """\
   - name: {name}
@@ -76,11 +87,12 @@ def write_default(names, pmd, workers, peer_mtu):
     (system.RUN / SECRET).write_bytes(os.urandom(32).hex().encode())
     (system.RUN / SECRET).chmod(0o600)
     nodes = "".join(node(number, name, pmd, workers, peer_mtu) for number, name in enumerate(names, 1))
-    FILE.write_text(HEAD.format(secret=SECRET, nodes=nodes, front=FRONT, back=BACK, successors=", ".join(names)))
+    FILE.write_text(HEAD.format(secret=SECRET, nodes=nodes, front=FRONT, back=BACK, successors=", ".join(names),
+                                **{place: text if IPV6 else "" for place, text in SIX.items()}))
 
 
 def node(number, name, pmd, workers, peer_mtu):
-    addresses = {"front": f", address: {FRONT}.{10 + number}/24", "back": f", address: {BACK}.{20 + number}/24"}
+    addresses = {"front": port_address(FRONT, FRONT6, 10 + number), "back": port_address(BACK, BACK6, 20 + number)}
     lines = NODE.format(name=name, number=number, workers=workers, memory=MEMORY_MB,
                         socket=system.RUN / f"{name}.sock")
     for index, network in enumerate(NETWORKS):
@@ -88,6 +100,10 @@ def node(number, name, pmd, workers, peer_mtu):
         lines += (f'      - {{name: {network}, device: "net_{pmd}{index},iface={network}", roles: [{network}]'
                   f"{addresses.get(network, '')}{mtu}}}\n")
     return lines
+
+
+def port_address(four, six, host):
+    return f', address: [{four}.{host}/24, "{six}:{host}/64"]' if IPV6 else f", address: {four}.{host}/24"
 
 
 def use(path):
@@ -145,7 +161,7 @@ def group_names():
 
 def virtual_ips():
     lists = re.findall(r"virtual_ips: *\[([^\]]*)\]", section("groups"))
-    return [entry.strip().split("/")[0] for one in lists for entry in one.split(",")]
+    return [entry.strip(" \"'").split("/")[0] for one in lists for entry in one.split(",")]
 
 
 def console_socket(name):

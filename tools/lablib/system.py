@@ -125,7 +125,7 @@ def inside(place):
 def tcp_connect(place, address, port, seconds):
     """A connected socket that lives in `place`."""
     with inside(place):
-        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     connection.settimeout(seconds)
     try:
         connection.connect((address, port))

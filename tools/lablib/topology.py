@@ -20,6 +20,8 @@ from .system import LabError, namespace, run
 
 NETWORKS = ("front", "back", "peer")
 FRONT, BACK, FAR = "10.10.0", "10.20.0", "10.40.0"
+FRONT6, BACK6, FAR6 = "fd00:10:", "fd00:20:", "fd00:40:"
+IPV6 = pathlib.Path("/proc/sys/net/ipv6").exists()  # without it in the kernel the lab has IPv4 only
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
 # What ethtool calls them when it lists them; `rx` cannot be turned off on every kernel and does no harm there.
 OFFLOADS_LISTED = ("tx-checksumming", "tcp-segmentation-offload", "generic-segmentation-offload",
@@ -31,11 +33,11 @@ def node_names(count):
 
 
 def stations(nodes):
-    """(place, network, address or None) of every interface on a bridge."""
-    yield "client", "front", f"{FRONT}.100/24"
-    yield "router", "front", f"{FRONT}.1/24"
-    yield "b1", "back", f"{BACK}.11/24"
-    yield "b2", "back", f"{BACK}.12/24"
+    """(place, network, last part of its addresses or None) of every interface on a bridge."""
+    yield "client", "front", 100
+    yield "router", "front", 1
+    yield "b1", "back", 11
+    yield "b2", "back", 12
     for node in nodes:
         for network in NETWORKS:
             yield node, network, None  # the node answers for itself; the kernel must not
@@ -57,8 +59,8 @@ def build(nodes, peer_mtu=1500):
     run("ip", "-n", namespace("switch"), "-batch", "-", stdin=bridges + "".join(
         veth(place, network, peer_mtu if network == "peer" else 1500) for place, network, _ in all_stations))
     for place in names:
-        lines = [f"link set {network} up\n" + (f"addr add {address} dev {network}\n" if address else "")
-                 for station, network, address in all_stations if station == place]
+        own = [(network, host) for station, network, host in all_stations if station == place]
+        lines = [f"link set {network} up\n" + addresses(place, network, host) for network, host in own]
         run("ip", "-n", namespace(place), "-batch", "-", stdin="link set lo up\n" + "".join(lines))
     connect_far()
     for place in ("client", "far", "b1", "b2"):
@@ -66,6 +68,19 @@ def build(nodes, peer_mtu=1500):
     for place, network, _ in all_stations:
         offloads_off(place, network)
         offloads_off("switch", switch_port(place, network))
+
+
+def addresses(place, interface, host):
+    """Lines for `ip -batch` that give an interface its addresses of both families; IPv6 ones without probing."""
+    if host is None:
+        return ""
+    four, six = {"front": (FRONT, FRONT6), "back": (BACK, BACK6), "far": (FAR, FAR6)}[interface]
+    lines = f"addr add {four}.{host}/24 dev {interface}\n"
+    if not IPV6:
+        return lines
+    for name, value in (("accept_dad", 0), ("accept_ra", 0), ("disable_ipv6", 0)):
+        system.set_sysctl(place, f"net.ipv6.conf.{interface}.{name}", value)
+    return lines + f"addr add {six}:{host}/64 dev {interface} nodad\n"
 
 
 def veth(place, network, mtu):
@@ -76,28 +91,34 @@ def veth(place, network, mtu):
 
 
 def quiet(place):
-    """No IPv6 chatter on any interface that is yet to come."""
+    """No IPv6 on any interface that is yet to come, until it is given an address."""
     for scope in ("all", "default"):
-        if pathlib.Path("/proc/sys/net/ipv6").exists():
+        if IPV6:
             system.set_sysctl(place, f"net.ipv6.conf.{scope}.disable_ipv6", 1)
 
 
 def use_cubic(place):
     """Linux's usual congestion control, whatever this machine's is. It is bound to the routes: a namespace may not
     choose another default than what the machine allows to everybody."""
-    for line in run("ip", "-n", namespace(place), "-4", "route", "show").splitlines():
-        run("ip", "-n", namespace(place), "route", "replace", *line.split(), "congctl", "cubic")
+    for family in ("-4", "-6") if IPV6 else ("-4",):
+        for line in run("ip", "-n", namespace(place), family, "route", "show").splitlines():
+            run("ip", "-n", namespace(place), family, "route", "replace", *line.split(), "congctl", "cubic")
 
 
 def connect_far():
     """The client behind the router."""
     router, far = namespace("router"), namespace("far")
     run("ip", "-n", router, "-batch", "-", stdin=(
-        f"link add far type veth peer name far netns {far}\naddr add {FAR}.1/24 dev far\nlink set far up\n"))
+        f"link add far type veth peer name far netns {far}\nlink set far up\n"))
+    run("ip", "-n", router, "-batch", "-", stdin=addresses("router", "far", 1))
     run("ip", "-n", far, "-batch", "-", stdin=(
-        f"link set lo up\naddr add {FAR}.100/24 dev far\nlink set far up\nroute add default via {FAR}.1\n"))
+        f"link set lo up\nlink set far up\n{addresses('far', 'far', 100)}route add default via {FAR}.1\n"))
     run("ip", "-n", namespace("client"), "route", "add", "default", "via", f"{FRONT}.1")
     system.set_sysctl("router", "net.ipv4.ip_forward", 1)
+    if IPV6:
+        run("ip", "-n", far, "-6", "route", "add", "default", "via", f"{FAR6}:1")
+        run("ip", "-n", namespace("client"), "-6", "route", "add", "default", "via", f"{FRONT6}:1")
+        system.set_sysctl("router", "net.ipv6.conf.all.forwarding", 1)
     system.set_sysctl("router", "net.ipv4.conf.all.send_redirects", 0)
     for place in ("router", "far"):
         offloads_off(place, "far")
@@ -128,8 +149,8 @@ def faults_of_ports(nodes):
                 found.append(f"{where} has an XDP program")
             if link.get("promiscuity"):
                 found.append(f"{where} is promiscuous")
-            families = [entry["family"] for entry in link["addr_info"]]
-            if families != ([] if place in nodes else ["inet"]):
+            families = sorted({entry["family"] for entry in link["addr_info"]})
+            if families != ([] if place in nodes else ["inet", "inet6"] if IPV6 else ["inet"]):
                 found.append(f"{where} has addresses of {families or 'no family'}")
             listed = run("ip", "netns", "exec", namespace(place), "ethtool", "-k", name).splitlines()
             on = [line.split(":")[0] for line in listed

@@ -74,7 +74,8 @@ class Progress:
 
 
 def connect(host, port, deadline):
-    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
     connection.settimeout(max(0.01, deadline - time.monotonic()))
     connection.connect((host, port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -74,7 +74,7 @@ def client(place, module, *words):
 class Transfer:
     """A running transfer whose count of bytes can be read meanwhile."""
 
-    def __init__(self, place, direction, name):
+    def __init__(self, place, direction, name, address, port):
         self.direction = direction
         self.watch = RUN / f"watch-{direction}"
         self.watch.write_bytes(bytes(8))
@@ -83,7 +83,7 @@ class Transfer:
         words = ["--watch", self.watch, "--timeout", TRANSFER_SECONDS]
         if direction == "upload":
             words += ["--path", f"/upload/{name}", "--file", backends.CACHE / backends.BIG]
-        self.process = client(place, "transfer", direction, configuration.virtual_ips()[0], *words)
+        self.process = client(place, "transfer", direction, address, "--port", port, *words)
 
     def share(self):
         return int.from_bytes(self.count[:8], sys.byteorder) / backends.BIG_BYTES
@@ -107,14 +107,15 @@ def wait_synced(seconds=15):
         raise LabError(f"no synced standby within {seconds} s: {[nodes.states(group) for group in configuration.group_names()]}\n{nodes.report()}")
 
 
-def transfers_with_kill(place="client", when=None, seed=None, tell=lambda text: None):
+def transfers_with_kill(place="client", when=None, seed=None, tell=lambda text: None, address=None, port=80):
     """Runs both transfers and kills the owner when the faster of them has reached the share `when` of its bytes, a random
-    one by default; so both are under way then. The killed node stays down."""
+    one by default; so both are under way then. The killed node stays down. `address`: the first virtual IP by default."""
     wait_synced()
     victim = owner_now()
     stalls = {name: nodes.longest_stall(name) for name in nodes.names()}
     name = f"trial-{os.getpid()}-{time.monotonic_ns()}"
-    transfers = [Transfer(place, direction, name) for direction in ("download", "upload")]
+    transfers = [Transfer(place, direction, name, address or configuration.virtual_ips()[0], port)
+                 for direction in ("download", "upload")]
     tell(f"a download and an upload of {backends.BIG_BYTES // 1_000_000} MB run through the virtual IP")
     share = random.Random(seed).uniform(0.02, 0.95) if when is None else when
     while all(transfer.process.poll() is None for transfer in transfers):

@@ -30,12 +30,15 @@ uint64_t Engine::offset_of_ack(const Connection& c, Seq ack) const {
   return offset;
 }
 
-void Engine::acknowledge(Connection& c, uint32_t leg, Seq ack, Instant now) {
+// `sacked`: bytes that the same segment has newly SACKed.
+void Engine::acknowledge(Connection& c, uint32_t leg, Seq ack, uint32_t sacked, Instant now) {
   Soft& soft = soft_[c.soft];
   const bool acks_syn = c.snd.una == c.snd.iss;
   c.snd.una = ack;
   if (after(c.snd.una, c.snd.nxt)) c.snd.nxt = c.snd.una;
-  const uint32_t delivered = remove_acknowledged(c, soft, now, true);
+  uint32_t delivered = sacked + remove_acknowledged(c, soft, now, true);
+  // RFC 6937 section 3: without SACK each duplicate acknowledgement was taken for a segment delivered.
+  if (!c.sack) delivered -= std::min(delivered, soft.duplicate_acks * uint32_t{c.mss});
   soft.retransmissions = 0;
   soft.duplicate_acks = 0;
   want_log(leg);
@@ -92,8 +95,7 @@ uint32_t Engine::process_sack(Connection& c, Soft& soft, const wire::TcpSegment&
       } else {
         soft.in_flight -= sent.length;
       }
-      if (soft.sacked_bytes > 0 && before(sent.end(), soft.highest_sacked) && !sent.retransmitted)
-        soft.rack.reordering_seen = true;
+      rack_detect_reordering(soft, sent);
       soft.highest_sacked = soft.sacked_bytes == 0 ? sent.end() : later_of(soft.highest_sacked, sent.end());
       soft.sacked_bytes += sent.length;
       rack_update(soft, sent, now);
@@ -127,6 +129,7 @@ uint32_t Engine::remove_acknowledged(Connection& c, Soft& soft, Instant now, boo
       break;
     }
     if (!sent.sacked) {
+      rack_detect_reordering(soft, sent);
       rack_update(soft, sent, now);
       if (!sent.retransmitted && !sent.lost) sample = now - sent.sent_at;
     }

@@ -22,14 +22,18 @@ void Engine::admit(Arrival& arrival, const FlowKey& key, GroupIndex group, const
 void Engine::answer_with_cookie(Arrival& arrival, const FlowKey& key, GroupIndex index) {
   const wire::TcpSegment& s = arrival.segment;
   Group& group = groups_[index];
-  const auto& offered = s.options;
+  wire::TcpOptions offered = s.options;
+  offered.sack_permitted &= settings_.sack;
+  if (!settings_.timestamps) offered.timestamps.reset();
+  if (!settings_.window_scaling) offered.window_scale.reset();
   wire::TcpSegmentToSend answer;
   answer.key = key;
   answer.flags = wire::kSyn | wire::kAck;
   answer.seq = make_cookie(secret_, key, s.seq, offered, group.clock.micros(arrival.now));
   answer.ack = s.seq + 1;
   answer.window = static_cast<uint16_t>(std::min(settings_.receive_buffer, 65535U));
-  answer.options.mss = static_cast<uint16_t>(mss_for_peer(key));
+  answer.option_order = settings_.syn_options;
+  answer.options.mss = static_cast<uint16_t>(mss_to_offer(key, find_listener(key.local, key.local_port)));
   if (offered.window_scale) answer.options.window_scale = own_window_shift();
   answer.options.sack_permitted = offered.sack_permitted;
   if (offered.timestamps) {

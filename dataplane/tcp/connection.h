@@ -65,6 +65,7 @@ struct Connection {
   uint32_t active_ms = 0;
   uint32_t application_word = 0;  // the application's own small state
   uint32_t mirror_leg = kNone;    // at the standby: the owner's index of this leg
+  uint32_t receive_buffer = 0;    // bytes that may wait here for the application
   uint16_t mss = 536;  // largest segment that we may send, options excluded (RFC 9293 section 3.7.1)
   ServiceId service;
   BackendId backend;
@@ -86,6 +87,8 @@ struct Connection {
   bool output_pending : 1 = false;  // stands in the engine's output list
   bool log_pending : 1 = false;     // stands in the engine's log list
   bool opened : 1 = false;          // the application has been told
+  bool more_follows : 1 = false;    // the application says so: what stands last is not pushed
+  bool nagle : 1 = false;           // small segments wait for acknowledgements (RFC 9293 section 3.7.4)
 };
 static_assert(sizeof(Connection) <= 192, "an idle proxied session must fit 512 bytes");
 

@@ -67,6 +67,16 @@ const Service* Engine::find_service(ServiceId id) const {
   return nullptr;
 }
 
+void Engine::limit_segments(ServiceId id, uint16_t segment_max) {
+  for (Service& service : services_)
+    if (service.id == id) service.segment_max = segment_max;
+}
+
+void Engine::stop_listening(ServiceId id) {
+  for (Service& service : services_)
+    if (service.id == id) service.addresses.clear();
+}
+
 const Service* Engine::find_listener(const IpAddress& address, PortNumber port) const {
   for (const Service& service : services_) {
     if (port < service.first_port || port > service.last_port) continue;
@@ -153,6 +163,7 @@ Soft* Engine::soft_for(Connection& c, uint32_t leg, Instant now) {
   soft.leg = leg;
   soft.congestion.start(settings_.congestion, c.mss, 0);
   soft.last_sent_at = now;
+  soft.quick_acks = settings_.quick_acks;
   return &soft;
 }
 
@@ -211,6 +222,7 @@ uint32_t Engine::connect(GroupIndex group, const FlowKey& key, const Service* se
   if (service != nullptr) {
     c.service = service->id;
     c.protect = service->protect;
+    c.nagle = service->nagle;
   }
   if (c.protect) ++groups_[group].legs;
   choose_numbers(c, now);
@@ -224,12 +236,12 @@ uint32_t Engine::connect(GroupIndex group, const FlowKey& key, const Service* se
   return leg;
 }
 
-void Engine::abort(uint32_t leg, Instant) {
+void Engine::abort(uint32_t leg, Instant now) {
   Connection& c = legs_[leg];
   if (groups_[c.group].voice && c.state != State::syn_sent && c.state != State::time_wait) {
     const bool syn_committed = after(c.rcv.committed, c.rcv.irs);
     if (syn_committed)
-      send_reset(c.key, c.snd.nxt, c.rcv.committed, wire::kRst | wire::kAck);
+      send_reset(c, now);
     else
       send_reset(c.key, c.snd.nxt, Seq(0), wire::kRst);
   }

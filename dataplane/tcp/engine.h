@@ -39,9 +39,13 @@ struct EngineSettings {
   uint32_t sent_segments = 65536;
   uint64_t pinned_max = 64ULL << 20;     // bytes of packet buffers that streams may hold
   uint32_t receive_buffer = 512 * 1024;  // bytes per direction
+  uint32_t receive_buffer_max = 0;  // the largest that a leg may be given later: its window shift fits this
   uint16_t mtu = 1500;
   uint32_t reassembly_max = 512;  // out-of-order chunks per leg
   Duration delayed_ack = 10ms;
+  // Segments at the start of a connection, and after an idle time, that are acknowledged at once: a peer in
+  // slow start grows twice as fast. Ends early when acknowledgements ride on data.
+  uint32_t quick_acks = 0;
   Duration time_wait = 60s;
   SynCookies syn_cookies = SynCookies::automatic;
   uint32_t half_open_max = 1024;            // of all sources together; no more than half of active_legs
@@ -49,6 +53,15 @@ struct EngineSettings {
   uint8_t syn_retries = 5;
   uint8_t data_retries = 15;
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
+  bool restart_after_idle = true;  // RFC 5681 section 4.1
+  wire::SynOptionOrder syn_options = wire::SynOptionOrder::linux_like;
+  // PSH also on each so manieth segment of those that leave together, as a host says it whose card cuts the
+  // segments. 0: only where the data ends.
+  uint32_t push_every = 0;
+  // What we offer on a SYN and accept from one.
+  bool timestamps = true;
+  bool sack = true;
+  bool window_scaling = true;
 };
 
 struct EngineCounters {
@@ -70,6 +83,27 @@ struct EngineCounters {
   uint64_t challenge_acks = 0;
   uint64_t cookies_sent = 0;
   uint64_t cookies_accepted = 0;
+};
+
+// How the sender of one leg stands. Segments count as they were cut; zero without soft state.
+struct SendReport {
+  uint32_t congestion_window = 0;  // bytes
+  uint32_t slow_start_threshold = 0;
+  uint32_t payload_max = 0;   // bytes of a full segment
+  uint32_t segments_out = 0;  // sent and not cumulatively acknowledged
+  uint32_t segments_sacked = 0;
+  uint32_t segments_lost = 0;           // deemed lost, those sent again since included
+  uint32_t segments_retransmitted = 0;  // of those out
+  Duration srtt{0};                     // zero: no sample yet
+  Duration rttvar{0};
+  Duration rtt_min{0};
+  Duration rto{0};
+  uint8_t backoff = 0;
+  uint8_t retransmissions = 0;  // of the oldest segment, in a row
+  uint8_t window_probes = 0;
+  uint32_t reordering_bytes = 0;  // furthest that a segment came late
+  bool in_recovery = false;
+  bool after_timeout = false;
 };
 
 // A mirrored leg that is gone; its slot may be taken again already.
@@ -192,6 +226,9 @@ class Engine {
   const Group& group(GroupIndex index) const { return groups_[index]; }
   GroupIndex groups() const { return static_cast<GroupIndex>(groups_.size()); }
   const Service* find_service(ServiceId id) const;
+  void limit_segments(ServiceId id, uint16_t segment_max);
+  // Takes no new connections for the service; those it has go on. Its id stays known.
+  void stop_listening(ServiceId id);
   const std::vector<Service>& services() const { return services_; }
   const ShardMap& shards() const { return shards_; }
   const EngineSettings& settings() const { return settings_; }
@@ -201,6 +238,13 @@ class Engine {
   uint32_t window_unit(const Connection& c) const { return 1U << c.rcv_scale; }
   // What we tell a peer of this family: the MTU without IP and TCP headers (RFC 9293 section 3.7.1).
   uint32_t mss_for_peer(const FlowKey& key) const { return settings_.mtu - (key.local.is_v4() ? 40U : 60U); }
+  // The same with the service's limit, if there is one: what stands on our SYN.
+  uint32_t mss_to_offer(const FlowKey& key, const Service* service) const;
+  uint32_t mss_to_offer(const Connection& c) const { return mss_to_offer(c.key, find_service(c.service)); }
+  // Payload of a full segment: the peer's MSS less the options that every segment carries (RFC 9293 section
+  // 3.7.1).
+  uint32_t segment_payload_max(const Connection& c) const;
+  SendReport report(const Connection& c) const;  // report.cc
 
  private:
   friend class EngineTestAccess;
@@ -253,21 +297,23 @@ class Engine {
 
   // ack.cc
   bool believe(const Connection& c, Seq ack) const;
-  void acknowledge(Connection& c, uint32_t leg, Seq ack, Instant now);
+  void acknowledge(Connection& c, uint32_t leg, Seq ack, uint32_t sacked, Instant now);
   void our_fin_acknowledged(Connection& c, uint32_t leg, Instant now);
   uint32_t process_sack(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now);
   uint32_t remove_acknowledged(Connection& c, Soft& soft, Instant now, bool measure);
 
   // recovery.cc
   void rack_update(Soft& soft, const SentSegment& sent, Instant now);
+  void rack_detect_reordering(Soft& soft, const SentSegment& sent);
   void rack_detect_loss(Connection& c, Soft& soft, Instant now);
   void mark_lost(Soft& soft, SentSegment& sent);
   void enter_recovery(Connection& c, Soft& soft, Instant now);
   void after_ack(Connection& c, Soft& soft, uint32_t delivered, bool una_advanced, Instant now);
-  void prr_update(Connection& c, Soft& soft, uint32_t delivered);
+  void prr_update(Connection& c, Soft& soft, uint32_t delivered, bool safe);
   void retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Instant now);
   void send_tail_loss_probe(Connection& c, Soft& soft, Instant now);
   void rearm_retransmission(Connection& c, Soft& soft, Instant now);
+  void schedule_probe(const Connection& c, Soft& soft, Instant now);
   void count_duplicate_ack(Connection& c, Soft& soft, Instant now);
 
   // reassembly.cc
@@ -282,18 +328,21 @@ class Engine {
   void send_syn(Connection& c, uint32_t leg, Soft& soft, Instant now);
   void retransmit_lost(Connection& c, Soft& soft, Instant now);
   void send_new(Connection& c, uint32_t leg, Soft& soft, Instant now);
+  uint32_t next_payload(const Connection& c, const Soft& soft, uint64_t offset, uint32_t planned) const;
+  bool may_finish(const Connection& c) const;
+  void send_fin(Connection& c, uint32_t leg, Soft& soft, Instant now);
   void send_acknowledgements(Connection& c, Soft& soft, Instant now);
-  bool send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, bool fin, Instant now);
+  bool send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, uint8_t flags, Instant now);
   bool send_empty(Connection& c, Soft* soft, Seq seq, uint8_t flags, Instant now);
   void emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t flags, Instant now);
   void send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags);
+  void send_reset(const Connection& c, Instant now);
   void send_without_leg(const wire::TcpSegmentToSend& segment);
   void record_sent(Soft& soft, Seq seq, uint32_t length, Instant now);
   bool split_sent(Soft& soft, uint32_t at, uint32_t length);
   void note_fin_sent(Connection& c, uint32_t leg);
   uint16_t window_to_advertise(const Connection& c, bool is_syn) const;
   bool window_update_due(const Connection& c) const;
-  uint32_t segment_payload_max(const Connection& c) const;
   uint32_t send_allowance(const Connection& c, const Soft& soft) const;
 
   // timers.cc

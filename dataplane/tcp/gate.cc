@@ -8,8 +8,8 @@ namespace understudy::tcp {
 void Engine::decide_edge(Connection& c) {
   if (c.rx == kNone || c.state == State::syn_sent || c.fin_received) return;
   const Pipe& rx = pipes_[c.rx];
-  const uint64_t held = std::min<uint64_t>(rx.held(), settings_.receive_buffer);
-  int64_t free = static_cast<int64_t>(settings_.receive_buffer - held);
+  const uint64_t held = std::min<uint64_t>(rx.held(), c.receive_buffer);
+  int64_t free = static_cast<int64_t>(c.receive_buffer - held);
   // A unit that cannot be shifted into 16 bits would be cut off by the header field.
   free = std::min<int64_t>(free, int64_t{65535} << c.rcv_scale);
   const Seq wanted = receive_seq_of(c, rx.tail) + free;
@@ -38,9 +38,11 @@ uint32_t Engine::insert_mirrored(const FlowKey& key, const Service* service) {
   c.adopted = true;
   c.resumed = false;
   c.shard = shards_.shard_of(key);
+  c.receive_buffer = settings_.receive_buffer;
   if (service != nullptr) {
     c.service = service->id;
     c.protect = service->protect;
+    c.nagle = service->nagle;
     c.group = service->group;
   }
   if (c.protect) ++groups_[c.group].legs;

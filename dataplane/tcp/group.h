@@ -54,6 +54,11 @@ struct Service {
   PortNumber last_port;
   Application* application = nullptr;
   bool protect = true;
+  // Nagle's algorithm. Off: a proxied byte was held back by its own sender already, if at all.
+  bool nagle = false;
+  // The largest segment that we ask peers for and send to them, where the path's MTU would allow more. 0: no
+  // limit.
+  uint16_t segment_max = 0;
   Duration idle_timeout = 15min;
 };
 

@@ -13,29 +13,31 @@ void Engine::choose_numbers(Connection& c, Instant now) {
   c.snd.iss = Seq(static_cast<uint32_t>(hash) + static_cast<uint32_t>(clock_us / 4));
   c.snd.una = c.snd.nxt = c.snd.iss;
   c.ts_offset = static_cast<uint32_t>(hash >> 32);
+  c.receive_buffer = settings_.receive_buffer;
   c.rcv_scale = own_window_shift();
 }
 
 uint8_t Engine::own_window_shift() const {
+  const uint32_t largest = std::max(settings_.receive_buffer, settings_.receive_buffer_max);
   uint8_t shift = 0;
-  while (shift < 14 && (65535U << shift) < settings_.receive_buffer) ++shift;
+  while (shift < 14 && (65535U << shift) < largest) ++shift;
   return shift;
 }
 
 void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s) {
   const auto& o = s.options;
   c.mss = static_cast<uint16_t>(
-      std::clamp<uint32_t>(o.mss.value_or(mss_unsaid(c.key.local)), 64, mss_for_peer(c.key)));
-  c.window_scaling = o.window_scale.has_value();
+      std::clamp<uint32_t>(o.mss.value_or(mss_unsaid(c.key.local)), 64, mss_to_offer(c)));
+  c.window_scaling = settings_.window_scaling && o.window_scale.has_value();
   c.snd_scale = std::min<uint8_t>(o.window_scale.value_or(0), 14);  // RFC 7323 section 2.3
   if (!c.window_scaling) c.rcv_scale = 0;
-  c.sack = o.sack_permitted;
-  c.timestamps = o.timestamps.has_value();
+  c.sack = settings_.sack && o.sack_permitted;
+  c.timestamps = settings_.timestamps && o.timestamps.has_value();
   if (c.timestamps) c.ts_recent = o.timestamps->value;
   c.rcv.irs = s.seq;
   c.rcv.nxt = s.seq + 1;
   c.rcv.committed = c.rcv.acked = s.seq;  // the SYN itself waits for its commit
-  c.rcv.edge = c.rcv.nxt + std::min<int64_t>(settings_.receive_buffer, int64_t{65535} << c.rcv_scale);
+  c.rcv.edge = c.rcv.nxt + std::min<int64_t>(c.receive_buffer, int64_t{65535} << c.rcv_scale);
   c.rcv.committed_edge = c.rcv.edge_sent = c.rcv.nxt;
   c.snd.wnd = c.snd.wnd_max = s.window;  // never scaled on a SYN
   c.snd.wl1 = s.seq;
@@ -59,6 +61,7 @@ uint32_t Engine::begin_passively(const FlowKey& key, GroupIndex group, const Ser
   c.group = group;
   c.service = service.id;
   c.protect = service.protect;
+  c.nagle = service.nagle;
   if (c.protect) ++groups_[group].legs;
   c.state = State::syn_received;
   c.shard = shards_.shard_of(key);
@@ -114,7 +117,7 @@ void Engine::receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival) 
     want_output(leg);
     return;
   }
-  acknowledge(c, leg, s.ack, arrival.now);
+  acknowledge(c, leg, s.ack, 0, arrival.now);
   soft->ack_now = true;
   become_established(c, leg, arrival.now);
   want_output(leg);

@@ -96,11 +96,14 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     if (!check_syn(c, leg, s, now)) return drop(arrival, DropReason::tcp_syn_in_window);
   }
   if (!s.has(wire::kAck)) return drop(arrival, DropReason::tcp_ack_missing);
-  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, last_ack_decided(c)) &&
+  const LegId id = legs_.id_of(leg);
+  const Seq last_ack = last_ack_decided(c);
+  if (!process_ack(c, leg, s, now)) return;
+  // RFC 7323 section 4.3, but only with an acknowledgement that makes sense: who guesses a sequence number
+  // could otherwise have every later segment of the peer dropped as old.
+  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, last_ack) &&
       static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
     c.ts_recent = s.options.timestamps->value;
-  const LegId id = legs_.id_of(leg);
-  if (!process_ack(c, leg, s, now)) return;
   process_window(c, s);
   process_data(c, leg, arrival);
   if (!legs_.is_live(id)) return;
@@ -202,7 +205,7 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     c.snd.wnd_max = std::max(c.snd.wnd_max, c.snd.wnd);
     c.snd.wl1 = s.seq;
     c.snd.wl2 = s.ack;
-    acknowledge(c, leg, s.ack, now);
+    acknowledge(c, leg, s.ack, 0, now);
     if (!legs_.is_live(id)) return false;
     become_established(c, leg, now);
     return legs_.is_live(id);
@@ -224,9 +227,10 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     return false;
   }
   const LegId id = legs_.id_of(leg);
+  soft.rack.fack_before = soft.sacked_bytes > 0 ? soft.highest_sacked : c.snd.una;
   const uint32_t sacked = process_sack(c, soft, s, now);
   if (after(s.ack, c.snd.una)) {
-    acknowledge(c, leg, s.ack, now);
+    acknowledge(c, leg, s.ack, sacked, now);
     if (!legs_.is_live(id)) return false;
   } else {
     const bool duplicate = s.ack == c.snd.una && s.length() == 0 && soft.sent_first != kNone &&

@@ -62,18 +62,28 @@ void Engine::send_syn(Connection& c, uint32_t, Soft& soft, Instant now) {
   if (soft.retransmit_at == kNever || soft.retransmit_at <= now) soft.retransmit_at = now + soft.rtt.rto();
 }
 
+uint32_t Engine::mss_to_offer(const FlowKey& key, const Service* service) const {
+  const uint32_t most = mss_for_peer(key);
+  return service == nullptr || service->segment_max == 0 ? most
+                                                         : std::min<uint32_t>(most, service->segment_max);
+}
+
 uint32_t Engine::segment_payload_max(const Connection& c) const {
   return c.mss - (c.timestamps ? 12U : 0U);
 }
 
-uint32_t Engine::send_allowance(const Connection&, const Soft& soft) const {
-  const uint32_t cwnd = soft.congestion.cwnd();
+uint32_t Engine::send_allowance(const Connection& c, const Soft& soft) const {
+  uint32_t cwnd = soft.congestion.cwnd();
+  // RFC 3042: the first two duplicate acknowledgements each let one new segment out. With SACK what they
+  // stand for has left the flight already.
+  if (!c.sack && !soft.recovery.active) cwnd += std::min(soft.duplicate_acks, 2U) * segment_payload_max(c);
   return cwnd > soft.in_flight ? cwnd - soft.in_flight : 0;
 }
 
 void Engine::retransmit_lost(Connection& c, Soft& soft, Instant now) {
   const Pipe& tx = pipes_[c.tx];
   const uint32_t payload_max = segment_payload_max(c);
+  uint32_t previous = kNone;  // sent again just before
   for (uint32_t at = soft.sent_first; at != kNone && soft.lost_segments > 0; at = sent_[at].next) {
     if (!sent_[at].lost) continue;
     const bool has_fin = tx.fin && sent_[at].end() == send_seq_of(c, tx.tail) + 1;
@@ -86,7 +96,12 @@ void Engine::retransmit_lost(Connection& c, Soft& soft, Instant now) {
     }
     if (send_allowance(c, soft) < std::min(payload, uint32_t{c.mss}) && soft.in_flight > 0) return;
     SentSegment& sent = sent_[at];
-    if (!send_data(c, soft, sent.begin, payload, fin, now)) return;
+    const bool ends_data =
+        payload > 0 && !c.more_follows && sent.begin + payload == send_seq_of(c, tx.send_end());
+    const bool ends_run = sent.pushed && sent.previous != kNone && sent.previous == previous;
+    const uint8_t flags = (fin ? wire::kFin : 0) | (ends_data || ends_run ? wire::kPsh : 0);
+    if (!send_data(c, soft, sent.begin, payload, flags, now)) return;
+    previous = at;
     sent.lost = false;
     sent.retransmitted = true;
     sent.sent_at = now;
@@ -97,42 +112,72 @@ void Engine::retransmit_lost(Connection& c, Soft& soft, Instant now) {
   }
 }
 
+// Our FIN answers the peer's and must acknowledge it: who acknowledges the one has seen the other
+// acknowledged, and this leg may go.
+bool Engine::may_finish(const Connection& c) const {
+  const Pipe& tx = pipes_[c.tx];
+  return tx.fin && tx.send_end() == tx.tail && (c.state != State::close_wait || c.rcv.committed == c.rcv.nxt);
+}
+
+// How much the next segment of new data may carry, whose first byte is at `offset` of the stream and behind
+// `planned` bytes that are about to leave. 0: nothing may.
+uint32_t Engine::next_payload(const Connection& c, const Soft& soft, uint64_t offset,
+                              uint32_t planned) const {
+  const uint64_t end = pipes_[c.tx].send_end();
+  if (offset >= end) return 0;
+  const uint64_t available = end - offset;
+  const uint32_t payload_max = segment_payload_max(c);
+  const int32_t window =
+      c.snd.una + static_cast<int64_t>(c.snd.wnd) - (c.snd.nxt + static_cast<int64_t>(planned));
+  const uint32_t allowance = send_allowance(c, soft);
+  const uint32_t allowed =
+      std::min(static_cast<uint32_t>(std::max(0, window)), allowance > planned ? allowance - planned : 0);
+  const auto length = static_cast<uint32_t>(std::min<uint64_t>({available, allowed, payload_max}));
+  if (length == payload_max) return length;
+  // RFC 9293 section 3.8.6.2.1: no silly small segments only because a window ends here.
+  const bool whole = length == available || 2 * length >= c.snd.wnd_max;
+  if (!whole && soft.in_flight + planned > 0) return 0;
+  // RFC 9293 section 3.7.4: while something is unacknowledged, less than a full segment waits.
+  if (c.nagle && (c.snd.una != c.snd.nxt || planned > 0) && !may_finish(c)) return 0;
+  return length;
+}
+
 void Engine::send_new(Connection& c, uint32_t leg, Soft& soft, Instant now) {
   const Pipe& tx = pipes_[c.tx];
   if (we_have_closed(c.state)) return;
-  if (soft.sent_first == kNone && soft.last_sent_at + soft.rtt.rto() < now) soft.congestion.on_idle_restart();
-  const uint64_t end = tx.send_end();
-  // Our FIN answers the peer's and must acknowledge it: who acknowledges the one has seen the other
-  // acknowledged, and this leg may go.
-  const bool may_finish =
-      tx.fin && end == tx.tail && (c.state != State::close_wait || c.rcv.committed == c.rcv.nxt);
-  const uint32_t payload_max = segment_payload_max(c);
+  if (settings_.restart_after_idle && soft.sent_first == kNone && soft.last_sent_at + soft.rtt.rto() < now)
+    soft.congestion.on_idle_restart();
   uint64_t offset = send_offset_of(c, c.snd.nxt, tx.head);
-  const Seq window_end = c.snd.una + static_cast<int64_t>(c.snd.wnd);
-  while (offset < end) {
-    const uint64_t available = end - offset;
-    const auto window = static_cast<uint32_t>(std::max(0, window_end - c.snd.nxt));
-    const uint32_t allowed = std::min(window, send_allowance(c, soft));
-    const auto length = static_cast<uint32_t>(std::min<uint64_t>({available, allowed, payload_max}));
-    // RFC 9293 section 3.8.6.2.1: no silly small segments only because a window ends here.
-    const bool whole = length == payload_max || length == available || 2 * length >= c.snd.wnd_max;
-    if (length == 0 || (!whole && soft.in_flight > 0)) break;
-    const bool fin = may_finish && offset + length == tx.tail;
-    if (!send_data(c, soft, c.snd.nxt, length, fin, now)) return;
+  const Seq nxt = c.snd.nxt;
+  uint32_t run = 0;
+  uint32_t length = next_payload(c, soft, offset, 0);
+  while (length > 0) {
+    const uint32_t following = next_payload(c, soft, offset + length, length);
+    const bool fin = may_finish(c) && offset + length == tx.tail;
+    const bool pushed = settings_.push_every > 0 && ++run % settings_.push_every == 0;
+    // RFC 9293 section 3.9.1.2: what stands last is pushed.
+    const bool ends_data = offset + length == tx.send_end() && !c.more_follows;
+    const uint8_t flags = (fin ? wire::kFin : 0) | (pushed || ends_data ? wire::kPsh : 0);
+    if (!send_data(c, soft, c.snd.nxt, length, flags, now)) return;
     record_sent(soft, c.snd.nxt, length + (fin ? 1 : 0), now);
+    sent_[soft.sent_last].pushed = pushed;
     c.snd.nxt += length + (fin ? 1 : 0);
     offset += length;
+    length = following;
     if (fin) note_fin_sent(c, leg);
     if (soft.retransmit_at == kNever || soft.sent_first == soft.sent_last) rearm_retransmission(c, soft, now);
   }
-  if (may_finish && offset == tx.tail && !we_have_closed(c.state)) {
-    if (!send_data(c, soft, c.snd.nxt, 0, true, now)) return;
-    record_sent(soft, c.snd.nxt, 1, now);
-    c.snd.nxt += 1;
-    note_fin_sent(c, leg);
-    if (soft.retransmit_at == kNever) rearm_retransmission(c, soft, now);
-  }
-  if (offset < end && soft.in_flight == 0 && soft.lost_segments == 0) await_window(c, soft, now);
+  if (may_finish(c) && offset == tx.tail && !we_have_closed(c.state)) send_fin(c, leg, soft, now);
+  if (c.snd.nxt != nxt) schedule_probe(c, soft, now);
+  if (offset < tx.send_end() && soft.in_flight == 0 && soft.lost_segments == 0) await_window(c, soft, now);
+}
+
+void Engine::send_fin(Connection& c, uint32_t leg, Soft& soft, Instant now) {
+  if (!send_data(c, soft, c.snd.nxt, 0, wire::kFin, now)) return;
+  record_sent(soft, c.snd.nxt, 1, now);
+  c.snd.nxt += 1;
+  note_fin_sent(c, leg);
+  if (soft.retransmit_at == kNever) rearm_retransmission(c, soft, now);
 }
 
 void Engine::note_fin_sent(Connection& c, uint32_t leg) {
@@ -140,7 +185,7 @@ void Engine::note_fin_sent(Connection& c, uint32_t leg) {
   want_log(leg);
 }
 
-bool Engine::send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, bool fin, Instant now) {
+bool Engine::send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, uint8_t flags, Instant now) {
   // New bytes need a record too, or nothing would send them again.
   const bool recordable = seq != c.snd.nxt || sent_.taken() < sent_.capacity();
   rte_mbuf* frame = recordable ? rte_pktmbuf_alloc(pool_) : nullptr;
@@ -149,8 +194,7 @@ bool Engine::send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, bool
     if (soft.retransmit_at == kNever) soft.retransmit_at = now + soft.rtt.rto();
     return false;
   }
-  uint8_t flags = wire::kAck;
-  if (fin) flags |= wire::kFin;
+  flags |= wire::kAck;
   if (length > 0) {
     const Pipe& tx = pipes_[c.tx];
     const uint64_t offset = send_offset_of(c, seq, tx.head);
@@ -159,7 +203,6 @@ bool Engine::send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, bool
     pipes_.copy_out(tx, offset, length,
                     reinterpret_cast<uint8_t*>(rte_pktmbuf_append(frame, static_cast<uint16_t>(length))),
                     sequential ? soft.cursor : once);
-    if (offset + length == tx.send_end()) flags |= wire::kPsh;
     counters_.payload_out += length;
   }
   if (soft.recovery.active) soft.recovery.out += length;
@@ -179,7 +222,7 @@ bool Engine::send_empty(Connection& c, Soft* soft, Seq seq, uint8_t flags, Insta
 }
 
 uint16_t Engine::window_to_advertise(const Connection& c, bool is_syn) const {
-  if (c.state == State::syn_sent) return static_cast<uint16_t>(std::min(settings_.receive_buffer, 65535U));
+  if (c.state == State::syn_sent) return static_cast<uint16_t>(std::min(c.receive_buffer, 65535U));
   const auto window = static_cast<uint32_t>(std::max(0, c.rcv.committed_edge - c.rcv.committed));
   if (is_syn) return static_cast<uint16_t>(std::min(window, 65535U));
   // Rounded up, so that the right edge never moves left by what the shift cuts off.
@@ -196,11 +239,13 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
   segment.window = window_to_advertise(c, is_syn);
   if (flags & wire::kAck) segment.ack = c.rcv.committed;
   if (is_syn) {
-    segment.options.mss = static_cast<uint16_t>(mss_for_peer(c.key));
-    if (c.state == State::syn_sent || c.window_scaling) segment.options.window_scale = c.rcv_scale;
-    segment.options.sack_permitted = c.state == State::syn_sent || c.sack;
+    segment.option_order = settings_.syn_options;
+    const bool offers = c.state == State::syn_sent;
+    segment.options.mss = static_cast<uint16_t>(mss_to_offer(c));
+    if (offers ? settings_.window_scaling : c.window_scaling) segment.options.window_scale = c.rcv_scale;
+    segment.options.sack_permitted = offers ? settings_.sack : c.sack;
   }
-  if (c.state == State::syn_sent || c.timestamps)
+  if (c.state == State::syn_sent ? settings_.timestamps : c.timestamps)
     segment.options.timestamps = {groups_[c.group].clock.millis(now) + c.ts_offset,
                                   (flags & wire::kAck) ? c.ts_recent : 0};
   if (!is_syn && c.sack && soft != nullptr && soft->reassembly_first != kNone &&
@@ -219,6 +264,10 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
     c.rcv.edge_sent = later_of(c.rcv.edge_sent, c.rcv.committed + (static_cast<int64_t>(segment.window)
                                                                    << (is_syn ? 0 : c.rcv_scale)));
     if (soft != nullptr && c.rcv.committed == c.rcv.nxt) {
+      // An acknowledgement that rides on data: the exchange is interactive, and waiting saves a segment.
+      soft->quick_acks = soft->ack_soon && frame->pkt_len > 0
+                             ? 0
+                             : soft->quick_acks - std::min(soft->quick_acks, soft->segments_since_ack);
       soft->ack_soon = soft->ack_now = false;
       soft->segments_since_ack = 0;
       soft->delayed_ack_at = kNever;
@@ -236,7 +285,7 @@ bool Engine::window_update_due(const Connection& c) const {
   const auto mss = static_cast<int32_t>(mss_for_peer(c.key));
   // RFC 9293 section 3.8.6.2.2, receiver's side: at once when the peer is about to stop, in good portions
   // otherwise.
-  return left < 2 * mss ? gain >= mss : gain >= static_cast<int32_t>(settings_.receive_buffer / 4);
+  return left < 2 * mss ? gain >= mss : gain >= static_cast<int32_t>(c.receive_buffer / 4);
 }
 
 void Engine::send_acknowledgements(Connection& c, Soft& soft, Instant now) {
@@ -301,6 +350,19 @@ void Engine::send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags) {
   segment.seq = seq;
   segment.ack = ack;
   segment.flags = flags;
+  ++counters_.resets_out;
+  send_without_leg(segment);
+}
+
+// The reset that ends a synchronised connection. RFC 7323 section 3.2: it has timestamps when the others had.
+void Engine::send_reset(const Connection& c, Instant now) {
+  wire::TcpSegmentToSend segment;
+  segment.key = c.key;
+  segment.seq = c.snd.nxt;
+  segment.ack = c.rcv.committed;
+  segment.flags = wire::kRst | wire::kAck;
+  if (c.timestamps)
+    segment.options.timestamps = {groups_[c.group].clock.millis(now) + c.ts_offset, c.ts_recent};
   ++counters_.resets_out;
   send_without_leg(segment);
 }

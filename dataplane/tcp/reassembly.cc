@@ -79,6 +79,7 @@ void Engine::deliver(Connection& c, uint32_t leg, Instant now) {
   if (soft.reassembly_first != kNone) deliver_reassembled(c, soft);
   c.rcv.nxt = receive_seq_of(c, rx.tail);
   soft.ack_soon = true;
+  if (soft.quick_acks > 0) soft.ack_now = true;
   ++soft.segments_since_ack;
   if (soft.delayed_ack_at == kNever) soft.delayed_ack_at = now + settings_.delayed_ack;
   want_log(leg);

@@ -18,6 +18,14 @@ void Engine::rack_update(Soft& soft, const SentSegment& sent, Instant now) {
   soft.rack.rtt = rtt;
 }
 
+// RFC 8985 section 6.2, step 3: delivered after something that was sent later, and without being sent again.
+void Engine::rack_detect_reordering(Soft& soft, const SentSegment& sent) {
+  if (soft.sacked_bytes == 0 || sent.retransmitted || !before(sent.end(), soft.rack.fack_before)) return;
+  soft.rack.reordering_seen = true;
+  soft.rack.reordering_bytes =
+      std::max(soft.rack.reordering_bytes, static_cast<uint32_t>(soft.rack.fack_before - sent.begin));
+}
+
 void Engine::mark_lost(Soft& soft, SentSegment& sent) {
   if (sent.lost || sent.sacked) return;
   sent.lost = true;
@@ -68,12 +76,13 @@ void Engine::enter_recovery(Connection& c, Soft& soft, Instant now) {
                    .flight_size = std::max(flight, uint32_t{c.mss}),
                    .delivered = 0,
                    .out = 0};
-  // The first retransmission leaves at once (RFC 6675 section 5, step 4.3).
-  soft.congestion.set_cwnd(soft.in_flight + c.mss);
+  soft.congestion.set_cwnd(soft.in_flight + c.mss);  // the first retransmission, whatever follows
 }
 
-// RFC 6937 with the slow-start reduction bound: cwnd becomes what may leave now on top of what is in flight.
-void Engine::prr_update(Connection& c, Soft& soft, uint32_t delivered) {
+// RFC 6937: cwnd becomes what may leave now on top of what is in flight. The slow-start reduction bound is
+// for acknowledgements that are `safe`, that is, advance snd.una and report no further loss; otherwise the
+// conservative bound holds (RFC 9937 section 6.2).
+void Engine::prr_update(Connection& c, Soft& soft, uint32_t delivered, bool safe) {
   auto& r = soft.recovery;
   r.delivered += delivered;
   const uint32_t ssthresh = soft.congestion.ssthresh();
@@ -83,9 +92,12 @@ void Engine::prr_update(Connection& c, Soft& soft, uint32_t delivered) {
                                 r.flight_size) -
            r.out;
   } else {
-    const int64_t limit = std::max<int64_t>(static_cast<int64_t>(r.delivered) - r.out, delivered) + c.mss;
+    const int64_t limit =
+        std::max<int64_t>(static_cast<int64_t>(r.delivered) - r.out, delivered) + (safe ? c.mss : 0);
     send = std::min<int64_t>(static_cast<int64_t>(ssthresh) - soft.in_flight, limit);
   }
+  // The first retransmission leaves at once (RFC 6675 section 5, step 4.3).
+  if (r.out == 0) send = std::max<int64_t>(send, c.mss);
   soft.congestion.set_cwnd(soft.in_flight + static_cast<uint32_t>(std::max<int64_t>(send, 0)));
 }
 
@@ -99,7 +111,9 @@ void Engine::after_ack(Connection& c, Soft& soft, uint32_t delivered, bool una_a
       soft.congestion.on_recovery_done();
     }
   }
+  const uint32_t lost_before = soft.lost_segments;
   rack_detect_loss(c, soft, now);
+  const bool safe = una_advanced && soft.lost_segments <= lost_before;
   auto& r = soft.recovery;
   if (r.active && una_advanced && at_or_after(c.snd.una, r.point)) {
     if (!r.after_timeout) soft.congestion.on_recovery_done();
@@ -107,7 +121,7 @@ void Engine::after_ack(Connection& c, Soft& soft, uint32_t delivered, bool una_a
   } else if (r.active && !r.after_timeout) {
     if (!c.sack && una_advanced && soft.sent_first != kNone)
       mark_lost(soft, sent_[soft.sent_first]);  // RFC 6582
-    prr_update(c, soft, delivered);
+    prr_update(c, soft, delivered, safe);
   } else if (una_advanced && delivered > 0 &&
              (r.after_timeout || 2 * flight_before >= soft.congestion.cwnd())) {
     soft.congestion.on_ack(delivered, soft.rtt.srtt, now);
@@ -121,16 +135,16 @@ void Engine::count_duplicate_ack(Connection& c, Soft& soft, Instant now) {
   ++soft.duplicate_acks;
   if (soft.recovery.active) {
     if (!soft.recovery.after_timeout) {
-      prr_update(c, soft, c.mss);
+      prr_update(c, soft, c.mss, false);
       want_output(soft.leg);
     }
     return;
   }
+  want_output(soft.leg);
   if (soft.duplicate_acks < 3) return;
   mark_lost(soft, sent_[soft.sent_first]);
   enter_recovery(c, soft, now);
   rearm_retransmission(c, soft, now);
-  want_output(soft.leg);
 }
 
 void Engine::rearm_retransmission(Connection& c, Soft& soft, Instant now) {
@@ -140,10 +154,18 @@ void Engine::rearm_retransmission(Connection& c, Soft& soft, Instant now) {
     return;
   }
   soft.retransmit_at = now + soft.rtt.rto();
+  schedule_probe(c, soft, now);
+}
+
+// RFC 8985 section 7.2: on every acknowledgement, and on every new segment, or the probe would come too late
+// (or, for what was a lone segment, with the wrong delay).
+void Engine::schedule_probe(const Connection& c, Soft& soft, Instant now) {
   const bool may_probe = c.sack && !soft.recovery.active && !soft.tlp.outstanding && soft.sacked_bytes == 0 &&
-                         soft.rtt.srtt > Duration::zero() && is_synchronised(c.state);
+                         soft.sent_first != kNone && soft.rtt.srtt > Duration::zero() &&
+                         is_synchronised(c.state);
+  soft.probe_at = kNever;
   if (!may_probe) return;
-  // RFC 8985 section 7.2. A lone segment may wait for the peer's delayed acknowledgement.
+  // A lone segment may wait for the peer's delayed acknowledgement.
   const bool lone = soft.sent_first == soft.sent_last;
   const Duration probe = 2 * soft.rtt.srtt + (lone ? Duration(40ms) : Duration(2ms));
   if (now + probe < soft.retransmit_at) soft.probe_at = now + probe;
@@ -165,7 +187,10 @@ void Engine::send_tail_loss_probe(Connection& c, Soft& soft, Instant now) {
     if (last.sacked || last.lost) return;
     const Pipe& tx = pipes_[c.tx];
     const bool fin = tx.fin && last.end() == send_seq_of(c, tx.tail) + 1;
-    if (!send_data(c, soft, last.begin, last.length - (fin ? 1 : 0), fin, now)) return;
+    const uint32_t length = last.length - (fin ? 1 : 0);
+    const bool ends_data = length > 0 && last.begin + length == send_seq_of(c, tx.send_end());
+    const uint8_t flags = (fin ? wire::kFin : 0) | (ends_data && !c.more_follows ? wire::kPsh : 0);
+    if (!send_data(c, soft, last.begin, length, flags, now)) return;
     ++counters_.retransmitted;
     last.retransmitted = true;
     last.sent_at = now;
@@ -181,7 +206,7 @@ void Engine::retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Ins
   const bool opening = c.state == State::syn_sent || c.state == State::syn_received;
   const uint8_t retries = opening ? settings_.syn_retries : settings_.data_retries;
   if (soft.retransmissions++ >= retries) {
-    if (!opening) send_reset(c.key, c.snd.nxt, c.rcv.committed, wire::kRst | wire::kAck);
+    if (!opening) send_reset(c, now);
     return close(leg, CloseReason::timed_out, now);
   }
   if (soft.sent_first != kNone && sent_[soft.sent_first].sacked) {

@@ -23,6 +23,7 @@ struct SentSegment {
   bool sacked : 1 = false;
   bool lost : 1 = false;           // deemed lost and not sent again yet
   bool retransmitted : 1 = false;  // at least once
+  bool pushed : 1 = false;         // said PSH in the middle of a run
   Seq end() const { return begin + length; }
 };
 
@@ -44,7 +45,9 @@ struct Soft {
     Instant xmit_ts{};
     Seq end_seq;
     Duration rtt{0};
+    Seq fack_before;  // what was highest before the acknowledgement at hand
     bool reordering_seen = false;
+    uint32_t reordering_bytes = 0;  // how far back a segment came that was late and not lost
   } rack;
   struct Recovery {  // RFC 6937
     bool active = false;
@@ -72,8 +75,9 @@ struct Soft {
   uint32_t duplicate_acks_owed = 0;
   Seq duplicate_ack_at;  // rcv.nxt when the newest of them became due: it must be committed first
   uint32_t segments_since_ack = 0;
-  bool ack_soon = false;  // in-order data arrived: delayed-ACK rules apply
-  bool ack_now = false;   // ... and they say now
+  uint32_t quick_acks = 0;  // segments that are still to be acknowledged at once
+  bool ack_soon = false;    // in-order data arrived: delayed-ACK rules apply
+  bool ack_now = false;     // ... and they say now
   bool window_probe_due = false;
   bool challenge_ack = false;            // an ACK without new information is due
   Instant challenged_at = Instant(-1h);  // RFC 5961: when an unacceptable segment was last answered

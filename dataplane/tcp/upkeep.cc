@@ -40,7 +40,7 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
     // A proxied session is idle when both its legs are.
     if (c.partner != kNone && now_ms - legs_[c.partner].active_ms <= to_ms(service->idle_timeout)) continue;
     if (c.state == State::time_wait) continue;
-    send_reset(c.key, c.snd.nxt, c.rcv.committed, wire::kRst | wire::kAck);
+    send_reset(c, now);
     close(leg, CloseReason::idle, now);
   }
 }

@@ -80,6 +80,7 @@ struct TcpSegmentToSend {
   uint16_t urgent_pointer = 0;
   uint8_t type_of_service = 0;
   TcpOptions options;
+  SynOptionOrder option_order = SynOptionOrder::linux_like;
 };
 
 // Prepends TCP, IP (of the family of the key's addresses) and room for the Ethernet header to `frame`, whose

@@ -110,6 +110,43 @@ void write_sack(const TcpOptions& options, Writer& writer) {
   }
 }
 
+void write_timestamps(const TcpOptions::Timestamps& timestamps, Writer& writer) {
+  writer.begin(kTimestamps, kTimestampsLength);
+  writer.number(timestamps.value);
+  writer.number(timestamps.echo_reply);
+}
+
+void write_window_scale(uint8_t shift, Writer& writer) {
+  writer.padding(1);
+  writer.begin(kWindowScale, kWindowScaleLength);
+  writer.byte(shift);
+}
+
+void write_like_linux(const TcpOptions& options, Writer& writer) {
+  // SACK-permitted takes the place of the timestamps' padding.
+  if (options.sack_permitted) {
+    if (!options.timestamps) writer.padding(2);
+    writer.begin(kSackPermitted, kSackPermittedLength);
+  }
+  if (options.timestamps) {
+    if (!options.sack_permitted) writer.padding(2);
+    write_timestamps(*options.timestamps, writer);
+  }
+  if (options.window_scale) write_window_scale(*options.window_scale, writer);
+}
+
+void write_like_freebsd(const TcpOptions& options, Writer& writer) {
+  if (options.window_scale) write_window_scale(*options.window_scale, writer);
+  if (options.sack_permitted) writer.begin(kSackPermitted, kSackPermittedLength);
+  if (options.timestamps) {
+    if (!options.sack_permitted) writer.padding(2);
+    write_timestamps(*options.timestamps, writer);
+  } else if (options.sack_permitted) {
+    writer.byte(kEndOfOptions);
+    writer.byte(kEndOfOptions);
+  }
+}
+
 }  // namespace
 
 bool parse_tcp_options(std::span<const uint8_t> bytes, TcpOptions& options) {
@@ -136,28 +173,17 @@ bool parse_tcp_options(std::span<const uint8_t> bytes, TcpOptions& options) {
   return true;
 }
 
-size_t build_tcp_options(const TcpOptions& options, std::span<uint8_t, kTcpOptionsMax> out) {
+size_t build_tcp_options(const TcpOptions& options, std::span<uint8_t, kTcpOptionsMax> out,
+                         SynOptionOrder order) {
   Writer writer(out);
   if (options.mss) {
     writer.begin(kMss, kMssLength);
     writer.number(*options.mss);
   }
-  // SACK-permitted takes the place of the timestamps' padding.
-  if (options.sack_permitted) {
-    if (!options.timestamps) writer.padding(2);
-    writer.begin(kSackPermitted, kSackPermittedLength);
-  }
-  if (options.timestamps) {
-    if (!options.sack_permitted) writer.padding(2);
-    writer.begin(kTimestamps, kTimestampsLength);
-    writer.number(options.timestamps->value);
-    writer.number(options.timestamps->echo_reply);
-  }
-  if (options.window_scale) {
-    writer.padding(1);
-    writer.begin(kWindowScale, kWindowScaleLength);
-    writer.byte(*options.window_scale);
-  }
+  if (order == SynOptionOrder::freebsd_like)
+    write_like_freebsd(options, writer);
+  else
+    write_like_linux(options, writer);
   write_sack(options, writer);
   return writer.length();
 }

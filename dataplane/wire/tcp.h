@@ -58,9 +58,15 @@ struct TcpOptions {
 // before.
 bool parse_tcp_options(std::span<const uint8_t> bytes, TcpOptions& options);
 
-// Order on the wire as Linux has it: MSS, SACK-permitted, timestamps, NOP, window scale on SYN; NOP NOP
-// timestamps, NOP NOP SACK otherwise. Returns the length, a multiple of four, at most kTcpOptionsMax: SACK
-// blocks that do not fit are left out.
-size_t build_tcp_options(const TcpOptions& options, std::span<uint8_t, kTcpOptionsMax> out);
+// The order of options on a SYN. Receivers do not care; it tells systems apart from outside.
+enum class SynOptionOrder : uint8_t {
+  linux_like,    // MSS, SACK-permitted, timestamps, NOP, window scale
+  freebsd_like,  // MSS, NOP, window scale, SACK-permitted, timestamps
+};
+
+// The options in wire order: that of `order` on SYN; NOP NOP timestamps, NOP NOP SACK otherwise. Returns the
+// length, a multiple of four, at most kTcpOptionsMax: SACK blocks that do not fit are left out.
+size_t build_tcp_options(const TcpOptions& options, std::span<uint8_t, kTcpOptionsMax> out,
+                         SynOptionOrder order = SynOptionOrder::linux_like);
 
 }  // namespace understudy::wire

@@ -32,7 +32,8 @@ void build_tcp_frame(rte_mbuf* frame, const TcpSegmentToSend& segment) {
             "tcp: a payload without headroom, or in more than one segment");
   std::array<uint8_t, sizeof(TcpHeader) + kTcpOptionsMax> bytes;
   const size_t options_length = build_tcp_options(
-      segment.options, std::span<uint8_t, kTcpOptionsMax>(bytes.data() + sizeof(TcpHeader), kTcpOptionsMax));
+      segment.options, std::span<uint8_t, kTcpOptionsMax>(bytes.data() + sizeof(TcpHeader), kTcpOptionsMax),
+      segment.option_order);
   const auto header_bytes = static_cast<uint16_t>(sizeof(TcpHeader) + options_length);
   const size_t tcp_length = header_bytes + size_t{rte_pktmbuf_data_len(frame)};
   invariant(tcp_length <= UINT16_MAX - sizeof(Ipv6Header), "tcp: a payload longer than a datagram");

@@ -1,0 +1,161 @@
+#include "tests/conformance/script.h"
+
+#include <cstring>
+#include <sstream>
+
+#include "common/check.h"
+#include "tests/support/mbuf_pool.h"
+
+namespace understudy::conformance {
+namespace {
+
+const IpAddress kEngine = *IpAddress::parse("192.168.0.1");
+const IpAddress kPeer = *IpAddress::parse("192.0.2.1");
+constexpr std::pair<char, uint8_t> kFlags[] = {
+    {'S', wire::kSyn}, {'F', wire::kFin}, {'R', wire::kRst}, {'P', wire::kPsh}, {'.', wire::kAck}};
+
+std::pair<int64_t, int64_t> range_of(const std::string& text) {
+  const size_t colon = text.find(':');
+  return {std::stoll(text.substr(0, colon)), std::stoll(text.substr(colon + 1))};
+}
+
+void read_option(const std::string& name, std::istringstream& in, wire::TcpOptions& options) {
+  std::string range;
+  uint32_t number = 0;
+  if (name == "sackok") {
+    options.sack_permitted = true;
+  } else if (name == "mss") {
+    in >> number;
+    options.mss = static_cast<uint16_t>(number);
+  } else if (name == "wscale") {
+    in >> number;
+    options.window_scale = static_cast<uint8_t>(number);
+  } else if (name == "ts") {
+    wire::TcpOptions::Timestamps timestamps{};
+    in >> timestamps.value >> timestamps.echo_reply;
+    options.timestamps = timestamps;
+  } else {
+    invariant(false, "script: an option that is not known");
+  }
+}
+
+}  // namespace
+
+ProfileSettings plain_settings() {
+  AdapterFlags flags;
+  flags.follows_sysctls = false;
+  return settings_of(flags);
+}
+
+Script::Script(const ProfileSettings& settings)
+    : host_(settings, small_mbuf_pool(), Instant(1000s)), sockets_(host_, settings) {}
+
+void Script::arrives(std::string_view text) {
+  std::istringstream in{std::string(text)};
+  std::string flags, range, word;
+  in >> flags >> range;
+  wire::TcpSegmentToSend segment;
+  segment.key = {kPeer, kEngine, PortNumber(4000), PortNumber(80)};
+  segment.window = 65535;
+  for (const auto& [letter, bit] : kFlags)
+    if (flags.find(letter) != std::string::npos) segment.flags |= bit;
+  const auto [first, last] = range_of(range);
+  segment.seq = our_start_ + first;
+  while (in >> word) {
+    int64_t number = 0;
+    if (word == "ack") {
+      in >> number;
+      segment.ack = engine_start_ + number;
+    } else if (word == "win") {
+      in >> number;
+      segment.window = static_cast<uint16_t>(number);
+    } else if (word == "sack") {
+      in >> word;
+      const auto [left, right] = range_of(word);
+      segment.options.sack[segment.options.sack_count++] = {engine_start_ + left, engine_start_ + right};
+    } else {
+      read_option(word, in, segment.options);
+    }
+  }
+  rte_mbuf* frame = rte_pktmbuf_alloc(small_mbuf_pool());
+  const auto length = static_cast<uint16_t>(last - first);
+  if (length > 0) std::memset(rte_pktmbuf_append(frame, length), 'x', length);
+  wire::build_tcp_frame(frame, segment);
+  const auto* bytes = rte_pktmbuf_mtod(frame, const uint8_t*);
+  host_.inject(
+      {bytes + sizeof(wire::EthernetHeader), rte_pktmbuf_data_len(frame) - sizeof(wire::EthernetHeader)});
+  rte_pktmbuf_free(frame);
+}
+
+std::string Script::text_of(const VirtualHost::Packet& packet) {
+  rte_mbuf* frame = rte_pktmbuf_alloc(small_mbuf_pool());
+  auto* data =
+      rte_pktmbuf_append(frame, static_cast<uint16_t>(packet.bytes.size() + sizeof(wire::EthernetHeader)));
+  wire::EthernetHeader ethernet{};
+  ethernet.type.set(wire::kEtherTypeIpv4);
+  std::memcpy(data, &ethernet, sizeof ethernet);
+  std::memcpy(data + sizeof ethernet, packet.bytes.data(), packet.bytes.size());
+  const auto parsed = wire::parse_frame(frame);
+  rte_pktmbuf_free(frame);
+  const auto& s = std::get<wire::TcpSegment>(parsed);
+  if (s.has(wire::kSyn)) engine_start_ = s.seq;
+  std::ostringstream out;
+  for (const auto& [letter, bit] : kFlags)
+    if (s.has(bit)) out << letter;
+  out << ' ' << s.seq - engine_start_ << ':' << s.seq - engine_start_ + s.payload_length;
+  if (s.has(wire::kAck)) out << " ack " << s.ack - our_start_;
+  if (s.options.mss) out << " mss " << *s.options.mss;
+  if (s.options.sack_permitted) out << " sackok";
+  if (s.options.window_scale) out << " wscale " << unsigned{*s.options.window_scale};
+  if (s.options.timestamps) out << " ts " << s.options.timestamps->echo_reply;
+  for (uint8_t i = 0; i < s.options.sack_count; ++i)
+    out << " sack " << s.options.sack[i].left - our_start_ << ':' << s.options.sack[i].right - our_start_;
+  return out.str();
+}
+
+std::string Script::left() {
+  std::string text;
+  for (const auto& packet : host_.sent()) {
+    if (!text.empty()) text += '\n';
+    text += text_of(packet);
+  }
+  host_.sent().clear();
+  return text;
+}
+
+void Script::establish(std::string_view options) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(80);
+  address.sin_addr.s_addr = htonl(kEngine.v4_host_order());
+  if (listener_ < 0) {
+    listener_ = static_cast<int>(sockets_.open(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0).value);
+    sockets_.bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address);
+    sockets_.listen(listener_, 4);
+  }
+  arrives("S 0:0 win 65535 " + std::string(options));
+  invariant(left().starts_with("S. 0:0 ack 1"), "script: no SYN-ACK");
+  wait(10ms);
+  const bool timestamps = options.find("ts ") != std::string_view::npos;
+  arrives(std::string(". 1:1 ack 1") + (timestamps ? " ts 100 0" : ""));
+  socket_ = static_cast<int>(sockets_.accept(listener_, nullptr, nullptr).value);
+  invariant(socket_ > 0, "script: the connection was not accepted");
+}
+
+void Script::write(uint32_t bytes) {
+  const std::vector<uint8_t> data(bytes, 'y');
+  invariant(sockets_.send(socket_, data, 0).value == bytes, "script: a write was not taken whole");
+}
+
+void Script::close() {
+  sockets_.close(socket_);
+}
+
+tcp::SendReport Script::report() {
+  auto& legs = host_.engine().legs();
+  for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
+    if (legs.is_live(leg)) return host_.engine().report(legs[leg]);
+  return {};
+}
+
+}  // namespace understudy::conformance

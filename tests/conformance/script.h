@@ -1,0 +1,49 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "tests/conformance/sockets.h"
+
+namespace understudy::conformance {
+
+// A conversation with one connection, written as segments and times. A segment is
+//
+//   FLAGS FIRST:LAST [ack N] [win N] [OPTION...]     for example `P. 1:1001 ack 1 win 257 sack 2001:3001`
+//
+// with FLAGS out of S F R P and `.` for ACK (`-`: none), sequence numbers that count from the initial ones
+// (the SYN is 0), and options mss N, wscale N, sackok, ts VALUE ECHO, sack L:R. We are the peer that
+// arrives() speaks for; left() is what the engine has sent since it was last asked, one segment a line.
+class Script {
+ public:
+  explicit Script(const ProfileSettings& settings);
+
+  // Time passes; what timers send meanwhile is kept for left().
+  void wait(Duration duration) { host_.advance_to(host_.now() + duration); }
+  void arrives(std::string_view segment);
+  std::string left();
+
+  // A listener on port 80, a SYN with `options`, and the handshake to its end with a round trip time of 10
+  // ms. What was exchanged is checked and gone; the window is 65535 unless the options scale it.
+  void establish(std::string_view options = "mss 1000 sackok");
+  void write(uint32_t bytes);
+  void close();
+  tcp::SendReport report();
+  Sockets& sockets() { return sockets_; }
+  int socket() const { return socket_; }
+
+ private:
+  std::string text_of(const VirtualHost::Packet& packet);
+
+  VirtualHost host_;
+  Sockets sockets_;
+  int listener_ = -1;
+  int socket_ = -1;
+  Seq our_start_{10'000};
+  Seq engine_start_;
+};
+
+// The linux profile without what the machine's sysctls say.
+ProfileSettings plain_settings();
+
+}  // namespace understudy::conformance

@@ -43,7 +43,7 @@ struct Heartbeat {
       0;  // witnesses (gateways, backends) answering on each network, per 100 of those configured
   uint8_t reach_back = 0;
   // Mirror stream of this worker towards a standby: set when the standby was dropped, so that it knows over
-  // any link that still works that its legs are stale (DESIGN: "the in-sync set").
+  // any link that still works that its legs are stale (the in-sync set).
   NodeId dropped_standby;
   uint32_t dropped_generation = 0;
   std::vector<GroupBeat> groups;

@@ -9,9 +9,9 @@
 
 namespace understudy::mirror {
 
-// What the owner's log says (DESIGN section 5). Records are length-prefixed, and a reader skips kinds that it
-// does not know. Legs are named by the owner's slot index: CLOSE, or the OPEN of the slot's next leg, ends a
-// leg.
+// What the owner's log says (ARCHITECTURE.md, "The log"). Records are length-prefixed; a reader skips
+// kinds that it does not know. Legs are named by the owner's slot index: CLOSE, or the OPEN of its next leg,
+// ends a leg.
 //
 //   kind     carries
 //   open     a leg as it stands, without its bytes: on a SYN, and at the head of a snapshot

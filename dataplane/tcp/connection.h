@@ -19,7 +19,7 @@ struct LegId {
   friend bool operator==(const LegId&, const LegId&) = default;
 };
 
-// The hard state of one leg: what must survive the death of its owner (DESIGN section 4). A mirrored
+// The hard state of one leg: what must survive the death of its owner (ARCHITECTURE.md, "State"). A mirrored
 // connection is this same struct at the standby, with its voice off. Names are those of RFC 9293
 // section 3.3.1.
 //

@@ -1,4 +1,4 @@
-// The commit gate: what a packet promises lags behind what was received (DESIGN section 5).
+// The commit gate: what a packet promises lags behind what was received (ARCHITECTURE.md, "The commit gate").
 #include <algorithm>
 
 #include "dataplane/tcp/engine.h"

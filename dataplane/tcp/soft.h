@@ -27,8 +27,8 @@ struct SentSegment {
   Seq end() const { return begin + length; }
 };
 
-// The soft state of one active leg: what may be forgotten, because the connection finds it again (DESIGN
-// section 4).
+// The soft state of one active leg: what may be forgotten, because the connection finds it again
+// (ARCHITECTURE.md, "State").
 struct Soft {
   uint32_t leg = kNone;
 

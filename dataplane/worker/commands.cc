@@ -122,8 +122,8 @@ void Worker::obey(const Command& command, Instant now) {
   }
 }
 
-// Order (DESIGN section 5): state is installed already; resets are held back, the role flips, addresses are
-// announced, the sweep begins.
+// In order (see ARCHITECTURE.md): state is installed already; resets are held back, the role flips, addresses
+// are announced, the sweep begins.
 void Worker::promote(const Command& command, Instant now) {
   const auto index = static_cast<tcp::GroupIndex>(group_index(command.group));
   for (IncomingStream& stream : incoming_) {

@@ -1,8 +1,12 @@
 #include "control/config/document.h"
 
+#include <algorithm>
 #include <exception>
+#include <sstream>
+#include <vector>
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 namespace understudy::config {
@@ -17,6 +21,33 @@ struct TooLarge : std::exception {
            "repeats itself";
   }
 };
+
+// Where documents begin, and nothing else.
+struct DocumentStarts final : YAML::EventHandler {
+  std::vector<YAML::Mark> marks;
+  void OnDocumentStart(const YAML::Mark& mark) override { marks.push_back(mark); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  }
+  void OnMapEnd() override {}
+};
+
+// At most two: yaml-cpp 0.7 takes a stray `,` or `]` for the start of a document and does not move past it,
+// so that YAML::LoadAll never ends.
+std::vector<YAML::Mark> document_starts(const std::string& text) {
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  DocumentStarts starts;
+  while (starts.marks.size() < 2 && parser.HandleNextDocument(starts)) {
+  }
+  return starts.marks;
+}
 
 Mark mark_of(const YAML::Mark& mark, const std::string& name) {
   return Mark{name, mark.line + 1, mark.column + 1};
@@ -72,16 +103,19 @@ std::string describe(const Value& value) {
 
 Result<Value> parse_document(const std::string& text, const std::string& name) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.empty())
+    const std::vector<YAML::Mark> starts = document_starts(text);
+    if (starts.empty())
       return Error{fmt::format("{}:1:1: the file is empty; start from one of the samples in conf/", name)};
-    if (documents.size() > 1) {
-      const Mark second = mark_of(documents[1].Mark(), name);
-      return Error{
-          fmt::format("{}: a second document begins; remove the `---` before it", second.to_string())};
+    if (starts.size() > 1) {
+      const std::string second = mark_of(starts[1], name).to_string();
+      const auto at = std::min(static_cast<size_t>(starts[1].pos), text.size());
+      if (std::string_view(text).substr(at).starts_with("---"))
+        return Error{fmt::format("{}: a second document begins; remove the `---` before it", second)};
+      return Error{fmt::format(
+          "{}: this is not YAML: what stands here belongs to nothing; remove it or quote the value", second)};
     }
     size_t budget = kValuesMax;
-    return convert(documents[0], name, 0, budget);
+    return convert(YAML::Load(text), name, 0, budget);
   } catch (const YAML::Exception& fault) {
     const Mark where = mark_of(fault.mark, name);
     return Error{fmt::format("{}: this is not YAML: {}; correct the line or quote the value",

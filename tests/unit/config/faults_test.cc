@@ -310,7 +310,7 @@ const FaultCase kCases[] = {
      {"a.yaml:42:13: this is not YAML: end of sequence flow not found; correct the line or quote the value"}},
     {"SecondDocument",
      {{"groups:", "---\ngroups:"}},
-     {"a.yaml:36:1: a second document begins; remove the `---` before it"}},
+     {"a.yaml:35:1: a second document begins; remove the `---` before it"}},
     {"SeveralFaultsInOrder",
      {{"weight: 3", "weight: 0"}, {"shards: 64", "shard: 64"}, {"[n1, n2]", "[n1, m2]"}, {"20ms", "20"}},
      {"a.yaml:4:25: `20` is not a duration; `interval` takes a whole number and a unit: 500us, 20ms, 1s, "
@@ -330,6 +330,19 @@ TEST_P(ConfigFaults, NamesPlaceFaultAndCure) {
 
 INSTANTIATE_TEST_SUITE_P(Each, ConfigFaults, ::testing::ValuesIn(kCases),
                          [](const auto& each) { return std::string(each.param.name); });
+
+// Found by fuzzing: yaml-cpp's LoadAll does not return from such a text.
+TEST(ConfigFaults, AStrayCommaOrBracketIsNamed) {
+  for (const std::string text : {",", "# a comment\n]", "cluster, nodes"}) {
+    const auto result = parse(text, "a.yaml");
+    ASSERT_TRUE(std::holds_alternative<Faults>(result)) << text;
+    EXPECT_FALSE(std::get<Faults>(result).lines.empty()) << text;
+  }
+  EXPECT_EQ(
+      std::get<Faults>(parse("\n,", "a.yaml")).lines,
+      std::vector<std::string>{"a.yaml:2:1: this is not YAML: what stands here belongs to nothing; remove "
+                               "it or quote the value"});
+}
 
 }  // namespace
 }  // namespace understudy::config

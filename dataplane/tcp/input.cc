@@ -159,13 +159,18 @@ bool Engine::check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     challenge(c, leg, now);
     return false;
   }
+  // RFC 1337: an old duplicate's reset must not end TIME-WAIT before its time.
+  if (c.state == State::time_wait) {
+    drops_.count(DropReason::tcp_reset_ignored);
+    return false;
+  }
   ++counters_.resets_in;
   // A peer that has sent its FIN, and is gone when an adopted leg speaks to it, has as a rule closed in the
   // ordinary way: it got our FIN from the former owner, whose record of that did not arrive. Its partner is
   // not to suffer for that; should it have been a real reset after a half-close, what the partner still sends
   // is consumed.
   const bool had_finished = c.state == State::close_wait && c.adopted;
-  if (c.state == State::time_wait || c.state == State::closing || c.state == State::last_ack || had_finished)
+  if (c.state == State::closing || c.state == State::last_ack || had_finished)
     close(leg, CloseReason::finished, now);
   else
     close(leg, CloseReason::reset_by_peer, now);

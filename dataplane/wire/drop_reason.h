@@ -41,6 +41,7 @@ namespace understudy {
   X(tcp_paws, "timestamp older than the last one (PAWS)")                                            \
   X(tcp_syn_in_window, "SYN on a synchronised connection, challenged")                               \
   X(tcp_reset_challenged, "RST inside the window but not at its left edge, challenged")              \
+  X(tcp_reset_ignored, "RST in TIME-WAIT (RFC 1337)")                                                \
   X(tcp_ack_missing, "segment without ACK on a synchronised connection")                             \
   X(tcp_ack_unacceptable, "acknowledges what was never sent")                                        \
   X(tcp_data_after_close, "data after the application closed")                                       \

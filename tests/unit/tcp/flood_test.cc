@@ -220,6 +220,20 @@ TEST_F(FloodTest, AFullTableGivesUpHalfOpenConnectionsAndNeverEstablishedOnes) {
   }
 }
 
+TEST_F(FloodTest, AResetDoesNotEndTimeWait) {
+  const FlowKey flow = SegmentBench::flow(40000);
+  const Seq iss = bench.connect(flow, Seq(5));
+  ASSERT_NE(bench.leg(flow), nullptr);
+  bench.engine.finish_writing(bench.engine.legs().find(bench.leg(flow)->key));
+  bench.settle();
+  bench.arrive({.key = flow, .seq = Seq(6), .ack = iss + 2, .flags = wire::kAck | wire::kFin, .window = 100});
+  ASSERT_EQ(bench.leg(flow)->state, tcp::State::time_wait);
+  bench.arrive({.key = flow, .seq = Seq(7), .flags = wire::kRst});
+  ASSERT_NE(bench.leg(flow), nullptr);
+  EXPECT_EQ(bench.leg(flow)->state, tcp::State::time_wait);
+  EXPECT_EQ(bench.drops(DropReason::tcp_reset_ignored), 1U);
+}
+
 TEST_F(FloodTest, AFullTableGivesUpTimeWait) {
   for (uint16_t i = 0; i < 256; ++i) {
     const FlowKey flow = SegmentBench::flow(static_cast<uint16_t>(40000 + i));

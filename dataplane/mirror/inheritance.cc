@@ -1,20 +1,9 @@
 // The standby's side of a planned hand-over, and the former owner's turn as the mirror of its successor.
-#include <cstring>
 
 #include "dataplane/mirror/replica.h"
 #include "dataplane/mirror/soft_record.h"
 
 namespace understudy::mirror {
-namespace {
-
-template <class T>
-bool load(std::span<const uint8_t> bytes, T& value) {
-  if (bytes.size() < sizeof value) return false;
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return true;
-}
-
-}  // namespace
 
 bool Replica::apply_soft(std::span<const uint8_t> record, Instant now) {
   SoftRecord r;

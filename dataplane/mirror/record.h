@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 
@@ -138,6 +139,14 @@ struct MarkRecord {
 
 uint8_t options_of(const tcp::Connection& c);  // OpenOption
 LegState leg_state_of(const tcp::Connection& c, bool send_fin);
+
+// A fixed part from the front of a record; false if it is not that long.
+template <class T>
+bool load(std::span<const uint8_t> bytes, T& value) {
+  if (bytes.size() < sizeof value) return false;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return true;
+}
 
 // Steps through the records of a frame. Nothing at the end; `malformed` tells whether it ended well.
 class RecordReader {

@@ -1,20 +1,9 @@
 #include "dataplane/mirror/replica.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace understudy::mirror {
-namespace {
-
-template <class T>
-bool load(std::span<const uint8_t> bytes, T& value) {
-  if (bytes.size() < sizeof value) return false;
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return true;
-}
-
-}  // namespace
 
 Replica::Replica(tcp::Engine& engine) : engine_(engine) {}
 

@@ -172,6 +172,7 @@ void Node::work(unsigned index) {
   while (!stop_workers_.load(std::memory_order_relaxed)) {
     if (index == 0 && lcore.reopen.exchange(false)) {
       reopen_ports();
+      worker.ports_reopened();
       can_sleep = watch();
     }
     const Instant now = clock_->now();

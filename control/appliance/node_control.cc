@@ -90,8 +90,12 @@ void NodeControl::take_reports(Instant now) {
           break;
         case Report::Kind::stalled:
           event(LogLevel::warning, fmt::format("worker {}", report.worker),
-                fmt::format("was away for {} ms", report.number / 1'000'000), now);
-          if (Duration(report.number) > settings_.config->cluster.dead_after()) reopen_wished_ = true;
+                fmt::format("was away for {} ms{}", report.number / 1'000'000,
+                            report.flag ? ", opening its ports again" : ""),
+                now);
+          // Opening them may itself take longer than dead_after: that is no reason to do it once more.
+          if (!report.flag && Duration(report.number) > settings_.config->cluster.dead_after())
+            reopen_wished_ = true;
           do_actions(controller_.on_worker_stall(Duration(report.number), now), now);
           break;
         case Report::Kind::first_packet:

@@ -64,7 +64,7 @@ struct Report {
     cluster_frame,    // frame, port: heartbeat, ownership or solicit; control frees it
     check_result,     // number (id), flag (ok)
     witness_answer,   // address, when
-    stalled,          // number (nanoseconds)
+    stalled,          // number (nanoseconds), flag (ports were reopened meanwhile)
     first_packet,     // group, when
     standby_dropped,  // number (generation)
     rival,            // address, mac, port

@@ -1,6 +1,7 @@
 #include "dataplane/worker/worker.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "dataplane/mirror/sealed_frame.h"
 
@@ -58,6 +59,7 @@ Instant Worker::next_deadline() {
 // us. A node that was away must not go on as if nothing had happened: its successor may speak already.
 void Worker::notice_absence(Instant now) {
   const Duration absence = now - std::max(planned_, now_);
+  const bool ports_are_new = std::exchange(ports_are_new_, false);
   if (absence <= Duration::zero()) return;
   if (absence.count() > status_.longest_stall_ns.load(std::memory_order_relaxed))
     status_.longest_stall_ns.store(absence.count(), std::memory_order_relaxed);
@@ -78,6 +80,7 @@ void Worker::notice_absence(Instant now) {
   if (absence <= 2 * settings_.interval) return;
   Report r;
   r.kind = Report::Kind::stalled;
+  r.flag = ports_are_new;
   r.number = static_cast<uint64_t>(absence.count());
   r.when = now;
   report(r);

@@ -36,6 +36,9 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   bool run_once(Instant now);
   // Nothing happens by itself before this instant. Tell run_once no later.
   Instant next_deadline();
+  // Whoever runs it has just opened its ports again: they hold nothing from before. The round that follows
+  // may be late because of that; it is an absence like any other, but no reason to open them once more.
+  void ports_reopened() { ports_are_new_ = true; }
   // For the last look before sleeping: something waits in a ring that no descriptor announces.
   bool has_mail() const { return !commands_.empty(); }
 
@@ -169,6 +172,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
 
   Instant now_{};
   Instant planned_{};  // when we meant to be called again
+  bool ports_are_new_ = false;
   Instant next_beat_{};
   uint32_t beat_number_ = 0;
   uint64_t rounds_ = 0;

@@ -111,7 +111,8 @@ void ClusterInProcess::start(size_t slot, const std::string& as) {
       .node = config_.find_node(as.empty() ? fmt::format("n{}", slot + 1) : as),
       .shards = &shards_,
       .networks = {networks_[front].get(), networks_[back].get(), networks_[peer].get()},
-      .slot = static_cast<uint8_t>(kFirstSlotMac + slot)};
+      .slot = static_cast<uint8_t>(kFirstSlotMac + slot),
+      .reopening = settings_.reopening};
   s.node =
       std::make_unique<NodeInProcess>(settings, random_, now_, [this, slot](const appliance::NodeEvent& e) {
         slots_[slot].log.push_back(fmt::format("{:9.3f} ms n{} {}: {}",

@@ -27,6 +27,7 @@ class ClusterInProcess {
     uint64_t bits_per_second = 50'000'000;  // front and back
     uint64_t peer_bits_per_second = 200'000'000;
     bool accept_unprotected = true;
+    Duration reopening = Duration::zero();  // how long a node takes to open its ports again
   };
   // What one slot has said in the group's name on front and back since the last forget().
   struct Voice {
@@ -58,6 +59,7 @@ class ClusterInProcess {
   SwitchedNetwork& network(Network which) { return *networks_[which]; }
   SwitchPort& port(size_t slot, Network which);
   worker::Worker& worker(size_t slot, size_t index);
+  unsigned times_reopened(size_t slot) const { return slots_[slot].node->times_reopened(); }
   appliance::NodeControl& control(size_t slot);
   rte_mempool* pool(size_t slot);
   StreamHost& client() { return *hosts_[0]; }

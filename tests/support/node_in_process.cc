@@ -103,8 +103,15 @@ void NodeInProcess::run_workers(Instant now) {
     for (size_t w = 0; w < workers_.size(); ++w) {
       if (!has_work(w, now)) continue;
       any = true;
-      if (w == 0 && std::exchange(reopen_, false))
+      if (w == 0 && std::exchange(reopen_, false)) {
         for (const auto& port : ports_) port->discard_received();
+        workers_[0]->ports_reopened();
+        ++reopened_;
+        if (settings_.reopening > Duration::zero()) {
+          worker_paused_until_[0] = now + settings_.reopening;
+          continue;
+        }
+      }
       busy_[w] = workers_[w]->run_once(local) ? 1 : 0;
       deadlines_[w] = workers_[w]->next_deadline();
     }

@@ -27,7 +27,8 @@ class NodeInProcess {
     uint8_t slot = 0;                        // port MACs are 02:00:00:00:SLOT:PORT
     unsigned buffers = 4095;
     Duration control_round = 2ms;
-    int32_t clock_ppm = 0;  // parts per million by which its clock runs fast
+    Duration reopening = Duration::zero();  // how long worker 0 is busy with opening its ports again
+    int32_t clock_ppm = 0;                  // parts per million by which its clock runs fast
     std::function<void(worker::WorkerSettings&)> adjust = {};
   };
   NodeInProcess(const Settings& settings, Random& random, Instant now, appliance::NodeControl::LogLine log);
@@ -43,6 +44,7 @@ class NodeInProcess {
   bool paused() const { return paused_; }
   void pause_worker(size_t index, Instant until) { worker_paused_until_[index] = until; }
   void retire(Instant now);  // SIGTERM
+  unsigned times_reopened() const { return reopened_; }
   // Why it has ended by itself; empty while it runs.
   const std::string& last_words() const { return last_words_; }
 
@@ -76,6 +78,7 @@ class NodeInProcess {
   bool paused_ = false;
   bool retiring_ = false;
   bool reopen_ = false;
+  unsigned reopened_ = 0;
   std::string last_words_;
 };
 

@@ -199,6 +199,23 @@ TEST(WholeNodes, AStandbyThatSleptIsProtectedAgain) {
   expect_done(c);
 }
 
+// Closing packet sockets takes the kernel a third of a second when the machine is busy, three times
+// dead_after.
+TEST(WholeNodes, PortsThatTakeLongToReopenAreReopenedOnce) {
+  for (const size_t sleeper : {size_t{0}, size_t{1}}) {
+    ClusterInProcess c({.seed = 32, .bits_per_second = 20'000'000, .reopening = 330ms});
+    ASSERT_TRUE(c.boot()) << c.describe();
+    begin_transfers(c);
+    c.run_for(30ms);
+    c.pause(sleeper);
+    c.run_for(150ms);
+    c.resume(sleeper);
+    expect_protected(c);
+    EXPECT_EQ(c.times_reopened(sleeper), 1U) << c.describe();
+    expect_done(c);
+  }
+}
+
 TEST(WholeNodes, LossOnAllNetworksWithAKill) {
   for (uint64_t seed = 40; seed < 48; ++seed) {
     ClusterInProcess c(

@@ -96,7 +96,7 @@ void NodeControl::take_reports(Instant now) {
           // Opening them may itself take longer than dead_after: that is no reason to do it once more.
           if (!report.flag && Duration(report.number) > settings_.config->cluster.dead_after())
             reopen_wished_ = true;
-          do_actions(controller_.on_worker_stall(Duration(report.number), now), now);
+          do_actions(controller_.on_worker_stall(Duration(report.number), report.silenced, now), now);
           break;
         case Report::Kind::first_packet:
           controller_.note_first_packet(report.group, report.when);

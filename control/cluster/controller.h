@@ -73,9 +73,10 @@ class Controller {
   // A gateway or backend answered a probe that was sent after ProbeWitnesses.
   Actions on_witness_answer(Instant now);
   // A worker found that it was away (stopped, or not scheduled) for `length` until now. To be called for
-  // every absence of more than two intervals: an owner that was away for dead_after less one interval falls
-  // silent until it is clear that nobody replaced it; a standby away for in_sync_lease holds stale legs.
-  Actions on_worker_stall(Duration length, Instant now);
+  // every absence of more than two intervals. `silenced`: it has muted itself (after dead_after less one
+  // interval), so an owner stays silent until it is clear that nobody replaced it, and is told to speak again
+  // then. A standby that was away for in_sync_lease holds stale legs.
+  Actions on_worker_stall(Duration length, bool silenced, Instant now);
   // Loop count of one of our own workers, read now; call it for each worker before tick(). Optional: without
   // it, a worker that hangs for ever is noticed by the others only.
   void on_worker_progress(uint16_t worker, uint64_t count, Instant now);

@@ -16,7 +16,7 @@ Actions Controller::on_witness_answer(Instant now) {
   return leave(now, std::move(actions));
 }
 
-Actions Controller::on_worker_stall(Duration length, Instant now) {
+Actions Controller::on_worker_stall(Duration length, bool silenced, Instant now) {
   Actions actions;
   enter(now, actions);
   // The worker did not hear while it was away: no peer is to be blamed for that time.
@@ -26,9 +26,8 @@ Actions Controller::on_worker_stall(Duration length, Instant now) {
   input.now = now;
   input.why = fmt::format("a worker of this node was away for {} ms", to_ms(length));
   for (auto& [id, group] : groups_) {
-    const Duration limit =
-        is_standby(group.machine->state()) ? settings_.in_sync_lease : settings_.dead_after;
-    if (length >= limit) feed(group, input, actions);
+    const bool outlived = is_standby(group.machine->state()) ? length >= settings_.in_sync_lease : silenced;
+    if (outlived) feed(group, input, actions);
   }
   return leave(now, std::move(actions));
 }

@@ -64,7 +64,7 @@ struct Report {
     cluster_frame,    // frame, port: heartbeat, ownership or solicit; control frees it
     check_result,     // number (id), flag (ok)
     witness_answer,   // address, when
-    stalled,          // number (nanoseconds), flag (ports were reopened meanwhile)
+    stalled,          // number (nanoseconds), silenced, flag (ports were reopened meanwhile)
     first_packet,     // group, when
     standby_dropped,  // number (generation)
     rival,            // address, mac, port
@@ -74,6 +74,7 @@ struct Report {
   uint16_t port = 0;
   uint16_t worker = 0;
   bool flag = false;
+  bool silenced = false;  // the worker has taken the voice of every group away: only control gives it back
   uint64_t number = 0;
   MacAddress mac;
   IpAddress address;

@@ -71,15 +71,17 @@ void Worker::notice_absence(Instant now) {
   if (absence > settings_.in_sync_lease)
     for (auto& stream : incoming_)
       if (stream.replica != nullptr) stream.replica->mark_stale();
-  if (absence > settings_.dead_after - settings_.interval)
+  const bool silenced = absence > settings_.dead_after - settings_.interval;
+  if (silenced)
     for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group) {
       if (engine_.group(group).always_local) continue;
       engine_.give_up(group);  // control decides whether we may speak again
       resolver_.release(engine_.group(group).id);
     }
-  if (absence <= 2 * settings_.interval) return;
+  if (!silenced && absence <= 2 * settings_.interval) return;
   Report r;
   r.kind = Report::Kind::stalled;
+  r.silenced = silenced;
   r.flag = ports_are_new;
   r.number = static_cast<uint64_t>(absence.count());
   r.when = now;

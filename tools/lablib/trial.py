@@ -27,9 +27,19 @@ class Outcome:
     faults: list
 
     @property
+    def slower(self):
+        """The transfer that stood still for longer."""
+        return max(self.download, self.upload, key=lambda transfer: transfer["longest_gap_ms"])
+
+    @property
     def gap_ms(self):
         """The longest time that either transfer stood still."""
-        return max(self.download["longest_gap_ms"], self.upload["longest_gap_ms"])
+        return self.slower["longest_gap_ms"]
+
+    @property
+    def gap_after_kill_ms(self):
+        """When that time began; negative: it had nothing to do with the kill."""
+        return (self.slower["longest_gap_at"] - self.killed_at) * 1000
 
     @property
     def resets(self):
@@ -42,7 +52,8 @@ class Outcome:
     def sentence(self):
         shares = ", ".join(f"{direction} at {share:.0%}" for direction, share in self.done.items())
         speeds = f"{self.download['mbit_per_second']:.0f} and {self.upload['mbit_per_second']:.0f} Mbit/s"
-        return (f"killed {self.victim} with the {shares}; longest gap {self.gap_ms:.0f} ms, {speeds}, "
+        return (f"killed {self.victim} with the {shares}; longest gap {self.gap_ms:.0f} ms ({self.slower['direction']}, "
+                f"{self.gap_after_kill_ms:+.0f} ms from the kill), {speeds}, "
                 f"{self.resets} resets; {'good' if not self.faults else '; '.join(self.faults)}")
 
 

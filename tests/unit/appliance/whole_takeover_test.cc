@@ -199,6 +199,22 @@ TEST(WholeNodes, AStandbyThatSleptIsProtectedAgain) {
   expect_done(c);
 }
 
+// A worker takes its own voice away a little earlier than others may claim; whoever was away for just that
+// long gets it back.
+TEST(WholeNodes, AnOwnerThatIsNearlyAwayForTooLongSpeaksAgain) {
+  for (Duration away = 70ms; away <= 105ms; away += 5ms) {
+    ClusterInProcess c({.seed = 33, .workers_of_n1 = 2, .bits_per_second = 20'000'000});
+    ASSERT_TRUE(c.boot()) << c.describe();
+    begin_transfers(c);
+    c.run_for(30ms);
+    c.pause(0);
+    c.run_for(away);
+    c.resume(0);
+    expect_protected(c);
+    expect_done(c);
+  }
+}
+
 // Closing packet sockets takes the kernel a third of a second when the machine is busy, three times
 // dead_after.
 TEST(WholeNodes, PortsThatTakeLongToReopenAreReopenedOnce) {

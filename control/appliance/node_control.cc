@@ -28,8 +28,7 @@ NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> 
       controller_(cluster::settings_from(*settings.config, *settings.node, settings.boot, settings.macs), {},
                   Random(random.next())),
       health_(health::pools_from(*settings.config), Random(random.next())),
-      witnesses_(witnesses(*settings.config, *settings.node)),
-      reports_told_(settings.config->groups.size()) {}
+      witnesses_(witnesses(*settings.config, *settings.node)) {}
 
 void NodeControl::event(LogLevel level, const std::string& subject, const std::string& sentence,
                         Instant now) {
@@ -106,6 +105,7 @@ void NodeControl::take_reports(Instant now) {
                 fmt::format("standby confirmed nothing for {} ms: dropped, connections are unprotected",
                             to_ms(settings_.config->cluster.standby_timeout)),
                 now);
+          do_actions(controller_.on_standby_dropped(report.group, report.node, now), now);
           break;
         case Report::Kind::rival:
           event(LogLevel::warning, fmt::format("port {}", settings_.node->ports[report.port].name),
@@ -158,17 +158,42 @@ void NodeControl::take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, c
     Peer& peer = peers_[beat.node];
     if (peer.boot != beat.boot || peer.workers != beat.workers || peer.mac != mac) {
       peer = {beat.boot, beat.workers, mac, false};
-      told_stale_.clear();
+      std::erase_if(told_stale_, [&](const auto& entry) { return std::get<1>(entry.first) == beat.node; });
     }
   }
-  if (beat.dropped_standby == settings_.node->id && !told_stale_[{beat.worker, beat.dropped_generation}]) {
-    told_stale_[{beat.worker, beat.dropped_generation}] = true;
+  note_dropped(beat);
+}
+
+// Once for each stream that an owner has dropped.
+void NodeControl::note_dropped(const mirror::Heartbeat& beat) {
+  for (const mirror::GroupBeat& says : beat.groups) {
+    if (says.dropped_standby != settings_.node->id) continue;
+    uint32_t& told = told_stale_[{says.group, beat.node, beat.worker}];
+    if (told == says.dropped_generation) continue;
+    told = says.dropped_generation;
     Command command;
     command.kind = Command::Kind::mark_stale;
+    command.group = says.group;
+    command.node = beat.node;
     command.worker = beat.worker;
-    command.number = beat.dropped_generation;
+    command.number = says.dropped_generation;
     tell_all(command);
   }
+}
+
+// Nobody, too, while the node's workers and its address on the peer network are not known yet: that is told
+// when they are.
+void NodeControl::tell_standby(GroupId group, NodeId node) {
+  Command command;
+  command.kind = Command::Kind::standby;
+  command.group = group;
+  if (const auto it = peers_.find(node); it != peers_.end() && it->second.up) {
+    command.node = node;
+    command.boot = it->second.boot;
+    command.workers = it->second.workers;
+    command.mac = it->second.mac;
+  }
+  tell_all(command);
 }
 
 void NodeControl::watch_peers(Instant now) {
@@ -186,6 +211,8 @@ void NodeControl::watch_peers(Instant now) {
     command.workers = peer.workers;
     command.mac = peer.mac;
     tell_all(command);
+    for (const config::GroupConfig& group : settings_.config->groups)
+      if (controller_.standby_of(group.id) == snapshot.node) tell_standby(group.id, snapshot.node);
   }
 }
 
@@ -210,44 +237,48 @@ bool NodeControl::owns(GroupId group) const {
 }
 
 // The worst of all workers: a group is as ready as its least ready shard.
-cluster::MirrorReport NodeControl::mirror_report(size_t group) const {
-  using cluster::Readiness;
-  cluster::MirrorReport report;
-  report.legs = static_cast<uint32_t>(legs(group));
-  report.legs_unprotected = static_cast<uint32_t>(unprotected(group));
-  if (owns(settings_.config->groups[group].id)) {
-    uint32_t worst = 2;
-    for (const worker::Worker* worker : workers_)
-      worst = std::min(worst, worker->status().stream_state.load(std::memory_order_relaxed));
-    report.readiness = worst == 2 ? Readiness::synced : worst == 1 ? Readiness::syncing : Readiness::none;
-    return report;
-  }
+cluster::Readiness NodeControl::readiness_of_standby(size_t group) const {
+  uint32_t worst = 2;
+  for (const worker::Worker* worker : workers_)
+    worst = std::min(worst, worker->status().groups[group].stream_state.load(std::memory_order_relaxed));
+  return worst == 2   ? cluster::Readiness::synced
+         : worst == 1 ? cluster::Readiness::syncing
+                      : cluster::Readiness::none;
+}
+
+// What was mirrored from another owner than the one that is followed now is worth nothing.
+cluster::Readiness NodeControl::readiness_as_standby(size_t group) const {
   using State = mirror::Replica::State;
+  const auto& followed = controller_.machine(settings_.config->groups[group].id)->followed();
   bool stale = false;
-  bool none = false;
+  bool none = !followed;
   bool syncing = false;
   for (const worker::Worker* worker : workers_) {
-    const auto state = static_cast<State>(worker->status().replica_state.load(std::memory_order_relaxed));
-    stale |= state == State::stale;
-    none |= state == State::none;
-    syncing |= state == State::syncing;
+    const worker::ReplicaStatus held = worker->status().groups[group].replica_status();
+    none |= held.state == State::none || (followed && held.epoch != followed->epoch);
+    stale |= held.state == State::stale;
+    syncing |= held.state == State::syncing;
   }
-  report.readiness = stale     ? Readiness::stale
-                     : none    ? Readiness::none
-                     : syncing ? Readiness::syncing
-                               : Readiness::synced;
+  return none      ? cluster::Readiness::none
+         : stale   ? cluster::Readiness::stale
+         : syncing ? cluster::Readiness::syncing
+                   : cluster::Readiness::synced;
+}
+
+cluster::MirrorReport NodeControl::mirror_report(size_t group) const {
+  cluster::MirrorReport report;
+  report.readiness =
+      owns(settings_.config->groups[group].id) ? readiness_of_standby(group) : readiness_as_standby(group);
+  report.legs = static_cast<uint32_t>(legs(group));
+  report.legs_unprotected = static_cast<uint32_t>(unprotected(group));
   return report;
 }
 
 void NodeControl::watch_mirror(Instant now) {
   for (size_t i = 0; i < settings_.config->groups.size(); ++i) {
+    const GroupId id = settings_.config->groups[i].id;
     const cluster::MirrorReport report = mirror_report(i);
-    const auto& told = reports_told_[i];
-    if (told && told->readiness == report.readiness && told->legs == report.legs &&
-        told->legs_unprotected == report.legs_unprotected)
-      continue;
-    reports_told_[i] = report;
-    do_actions(controller_.on_mirror(settings_.config->groups[i].id, report, now), now);
+    if (controller_.machine(id)->report() != report) do_actions(controller_.on_mirror(id, report, now), now);
   }
 }
 
@@ -256,7 +287,8 @@ void NodeControl::update_beats() {
   for (size_t i = 0; i < beats.size(); ++i) {
     const bool same = i < beats_told_.size() && beats_told_[i].role == beats[i].role &&
                       beats_told_[i].epoch == beats[i].epoch &&
-                      beats_told_[i].standby_synced == beats[i].standby_synced;
+                      beats_told_[i].standby_synced == beats[i].standby_synced &&
+                      beats_told_[i].standby == beats[i].standby;
     if (same) continue;
     Command command;
     command.kind = Command::Kind::beat;
@@ -264,6 +296,7 @@ void NodeControl::update_beats() {
     command.role = beats[i].role;
     command.epoch = beats[i].epoch;
     command.flag = beats[i].standby_synced;
+    command.node = beats[i].standby;
     tell_all(command);
   }
   beats_told_ = beats;
@@ -302,6 +335,10 @@ void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
       promote(*wanted, now);
     } else if (const auto* demote = std::get_if<cluster::Demote>(&action)) {
       tell_group(Command::Kind::demote, demote->group, demote->epoch);
+    } else if (const auto* follow = std::get_if<cluster::Follow>(&action)) {
+      tell_group(Command::Kind::follow, follow->group, follow->epoch);
+    } else if (const auto* mirror = std::get_if<cluster::MirrorTo>(&action)) {
+      tell_standby(mirror->group, mirror->standby);
     } else if (const auto* mute = std::get_if<cluster::Mute>(&action)) {
       tell_group(Command::Kind::mute, mute->group);
     } else if (const auto* unmute = std::get_if<cluster::Unmute>(&action)) {

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "common/random.h"
@@ -78,12 +79,16 @@ class NodeControl {
   void broadcast(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
   void probe_witnesses();
   void apply_health(const health::HealthOutcome& outcome, Instant now);
+  void note_dropped(const mirror::Heartbeat& beat);
+  void tell_standby(GroupId group, NodeId node);
   void watch_peers(Instant now);
   void watch_mirror(Instant now);
   void update_beats();
   void tell_all(const worker::Command& command);
   void tell(size_t worker, const worker::Command& command);
   cluster::MirrorReport mirror_report(size_t group) const;
+  cluster::Readiness readiness_of_standby(size_t group) const;
+  cluster::Readiness readiness_as_standby(size_t group) const;
   uint64_t clock_for(GroupId group, Instant now) const;
 
   const Settings settings_;
@@ -95,9 +100,9 @@ class NodeControl {
   std::vector<IpAddress> witnesses_;
   std::map<NodeId, Peer> peers_;
   std::map<GroupId, HeardClock> clocks_;
-  std::map<std::pair<uint16_t, uint32_t>, bool> told_stale_;  // (owner's worker, generation)
+  // Streams to us that their owner has dropped: (group, owner, its worker) -> generation.
+  std::map<std::tuple<GroupId, NodeId, uint16_t>, uint32_t> told_stale_;
   std::vector<mirror::GroupBeat> beats_told_;
-  std::vector<std::optional<cluster::MirrorReport>> reports_told_;
   std::deque<NodeEvent> events_;
   std::optional<std::string> stop_;
   bool reopen_wished_ = false;

@@ -55,10 +55,7 @@ console::GroupView Node::group_view(size_t index, const cluster::GroupSnapshot& 
   view.epoch = snapshot.epoch;
   view.owner = snapshot.owner;
   view.standby_state = standby_state(snapshot.mirror.readiness);
-  for (const config::NodeConfig& node : config_.nodes)
-    if (node.name != snapshot.owner && view.standby_state != console::StandbyState::none &&
-        view.standby.empty())
-      view.standby = node.name;
+  view.standby = snapshot.standby;
   const uint64_t legs = control_->legs(index);
   view.unprotected_legs = control_->unprotected(index);
   view.protected_legs = legs - std::min(legs, view.unprotected_legs);
@@ -93,17 +90,18 @@ console::ClusterView Node::cluster() {
   }
   const auto groups = control_->controller().groups(now);
   for (size_t i = 0; i < groups.size(); ++i) view.groups.push_back(group_view(i, groups[i], now));
-  for (size_t i = 0; i < lcores_.size(); ++i) {
-    const worker::WorkerStatus& status = lcores_[i]->worker->status();
-    if (status.stream_frames.load(std::memory_order_relaxed) == 0) continue;
-    console::StreamView stream;
-    stream.worker = static_cast<unsigned>(i);
-    for (const cluster::PeerSnapshot& peer : control_->controller().peers(now))
-      if (peer.alive) stream.peer = peer.node;
-    stream.lag_frames = status.stream_frames_waiting.load(std::memory_order_relaxed);
-    stream.retransmitted_frames = status.stream_retransmitted.load(std::memory_order_relaxed);
-    view.streams.push_back(stream);
-  }
+  for (size_t group = 0; group < groups.size(); ++group)
+    for (size_t i = 0; i < lcores_.size(); ++i) {
+      const auto& status = lcores_[i]->worker->status().groups[group];
+      if (status.stream_frames.load(std::memory_order_relaxed) == 0) continue;
+      console::StreamView stream;
+      stream.worker = static_cast<unsigned>(i);
+      stream.group = config_.groups[group].name;
+      stream.peer = control_->controller().standby_of(config_.groups[group].id);
+      stream.lag_frames = status.stream_frames_waiting.load(std::memory_order_relaxed);
+      stream.retransmitted_frames = status.stream_retransmitted.load(std::memory_order_relaxed);
+      view.streams.push_back(stream);
+    }
   return view;
 }
 

@@ -1,6 +1,7 @@
 #include "control/appliance/wiring.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace understudy::appliance {
 namespace {
@@ -76,7 +77,9 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
   settings.engine.chunks = buffers / (2 * node.workers);
   settings.engine.pinned_max = settings.engine.chunks * kBufferCharge;
   // The mirror's window holds buffers too, at both ends of every stream.
-  settings.mirror_window = buffers / node.workers >= 32768 ? 2048 : 512;
+  const uint32_t windows = buffers / node.workers >= 32768 ? 2048 : 512;
+  const auto groups = static_cast<uint32_t>(std::max<size_t>(config.groups.size(), 1));
+  settings.mirror_window = std::max(windows / std::bit_ceil(groups), 64U);
   for (const OpenPort& port : ports) {
     settings.ports.push_back({.port = port.port,
                               .name = port.config->name,

@@ -23,6 +23,17 @@ struct Demote {
   GroupId group;
   Epoch epoch;
 };
+// Workers: another node owns the group under this epoch; what was mirrored from an owner under another one is
+// void.
+struct Follow {
+  GroupId group;
+  Epoch epoch;
+};
+// Workers: as owner, mirror the group to this node; zero: to nobody.
+struct MirrorTo {
+  GroupId group;
+  NodeId standby;
+};
 // Workers: transmit nothing for the group, keep everything.
 struct Mute {
   GroupId group;
@@ -61,8 +72,8 @@ struct Stop {
   std::string sentence;
 };
 
-using Action = std::variant<Promote, Demote, Mute, Unmute, ProbeWitnesses, SendOwnership, SendSolicit,
-                            SendVote, Keep, Event, Stop>;
+using Action = std::variant<Promote, Demote, Follow, MirrorTo, Mute, Unmute, ProbeWitnesses, SendOwnership,
+                            SendSolicit, SendVote, Keep, Event, Stop>;
 using Actions = std::vector<Action>;
 
 }  // namespace understudy::cluster

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "common/check.h"
+#include "control/cluster/standby_choice.h"
 
 namespace understudy::cluster {
 namespace {
@@ -96,6 +97,7 @@ void Controller::enter(Instant now, Actions& actions) {
 }
 
 Actions Controller::leave(Instant now, Actions actions) {
+  choose_standbys(now, actions);
   if (ownership_due_ <= now) {
     ownership_sent_ = now;
     ownership_due_ = now + settings_.ownership_period;
@@ -241,6 +243,7 @@ void Controller::learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Ins
     group.role = says.role;
     group.epoch = says.epoch;
     group.legs_stale = says.legs_stale;
+    group.standby = says.standby;
     group.legs[beat.worker] = {says.legs, says.legs_unprotected};
   }
 }
@@ -343,11 +346,47 @@ Surroundings Controller::surroundings(const Group& group, Instant now) const {
       around.other_owner = HeardOwner{node, peer.boot, says.epoch, name_of_node(node)};
     if (says.role == mirror::GroupRole::fenced && says.epoch > group.machine->epoch())
       around.higher_fenced = true;
-    if (holds_legs || (followed && followed->node == node)) continue;
     const bool mirrors = says.role == mirror::GroupRole::standby && !says.legs_stale;
+    if (mirrors || !holds_legs) around.candidates.push_back(node);
+    if (holds_legs || (followed && followed->node == node)) continue;
     if (mirrors || says.role == mirror::GroupRole::fenced) around.better_holder = true;
   }
   return around;
+}
+
+// An owner mirrors to one node; who it is follows from what is heard of all.
+void Controller::choose_standbys(Instant now, Actions& actions) {
+  for (auto& [id, group] : groups_) {
+    const mirror::GroupRole role = group.machine->role();
+    if (role != mirror::GroupRole::owner)
+      group.owns_since = kNever;
+    else if (group.owns_since == kNever)
+      group.owns_since = now;
+    // Others cannot follow before they have heard: until then the order alone decides.
+    const bool is_news = now < group.owns_since + settings_.dead_after;
+    NodeId chosen;
+    if (role == mirror::GroupRole::fenced || role == mirror::GroupRole::releasing) {
+      chosen = group.standby;  // silent, and perhaps owner again in a moment
+    } else if (role == mirror::GroupRole::owner) {
+      std::vector<StandbyCandidate> candidates;
+      for (const auto& [node, peer] : peers_) {
+        const auto says = peer.groups.find(id);
+        StandbyCandidate candidate{.node = node, .alive = is_alive(peer, now)};
+        candidate.follows =
+            is_news || (says != peer.groups.end() && says->second.role == mirror::GroupRole::standby);
+        for (size_t i = 0; i < peer.links.size(); ++i)
+          candidate.reachable |= settings_.links[i].mirror && peer.links[i].heard_at &&
+                                 clock_.awake(now) - *peer.links[i].heard_at < settings_.dead_after;
+        candidates.push_back(candidate);
+      }
+      const NodeId avoided = now < group.avoided_until ? group.avoided : NodeId();
+      chosen = choose_standby(group.machine->settings().successors, settings_.self, group.standby, avoided,
+                              candidates);
+    }
+    if (chosen == group.standby) continue;
+    group.standby = chosen;
+    actions.push_back(MirrorTo{id, chosen});
+  }
 }
 
 // Is the owner that this group follows still one?

@@ -51,8 +51,9 @@ struct GroupSnapshot {
   GroupState state = GroupState::learning;
   std::string why;
   Duration in_state{0};
-  Epoch epoch;        // of the owner; the highest seen when there is none
-  std::string owner;  // name; empty when nobody is known to own
+  Epoch epoch;          // of the owner; the highest seen when there is none
+  std::string owner;    // name; empty when nobody is known to own
+  std::string standby;  // of that owner, as it says; empty: it mirrors to nobody
   MirrorReport mirror;
   const std::optional<Takeover>* last_takeover = nullptr;  // valid until the next call
   const std::deque<Transition>* history = nullptr;         // valid until the next call
@@ -85,6 +86,9 @@ class Controller {
   // owner: of the standby. Not to be called with `stale` for a mirror that fell silent together with its
   // owner.
   Actions on_mirror(GroupId group, const MirrorReport& report, Instant now);
+  // As owner: the standby confirmed nothing for too long and was dropped. Another one goes before it for a
+  // while.
+  Actions on_standby_dropped(GroupId group, NodeId standby, Instant now);
   Actions yield(GroupId group, Instant now);
   // Hand over what is owned and take nothing more; retired() tells when it is done (SIGTERM: then exit).
   Actions retire(Instant now);
@@ -101,6 +105,8 @@ class Controller {
   std::vector<GroupSnapshot> groups(Instant now) const;
   const OwnershipBook& book() const { return book_; }
   const FailoverMachine* machine(GroupId group) const;
+  // As owner: to whom the group is to be mirrored; zero: to nobody.
+  NodeId standby_of(GroupId group) const;
 
  private:
   struct PeerWorker {
@@ -113,6 +119,7 @@ class Controller {
     mirror::GroupRole role = mirror::GroupRole::idle;
     Epoch epoch;
     bool legs_stale = false;
+    NodeId standby;
     Instant taught_at = Instant::min();                      // an ownership packet told the role
     std::map<uint16_t, std::pair<uint32_t, uint32_t>> legs;  // by worker: all, unprotected
   };
@@ -134,6 +141,10 @@ class Controller {
   struct Group {
     std::unique_ptr<FailoverMachine> machine;
     Epoch highest;
+    NodeId standby;  // as owner
+    Instant owns_since = kNever;
+    NodeId avoided;  // as standby of ours, until
+    Instant avoided_until = Instant::min();
   };
   struct OwnWorker {
     uint64_t count = 0;
@@ -153,6 +164,7 @@ class Controller {
   void feed_all(FailoverEvent event, const std::string& why, Instant now, Actions& actions);
   void hear_owner(NodeId node, Group& group, Instant now, Actions& actions);
   void review(Group& group, Instant now, Actions& actions);
+  void choose_standbys(Instant now, Actions& actions);
   void watch_links(Instant now, Actions& actions);
   void watch_own_workers(Instant now, Actions& actions);
   Surroundings surroundings(const Group& group, Instant now) const;

@@ -8,6 +8,11 @@
 // shown.
 
 namespace understudy::cluster {
+namespace {
+
+constexpr Duration kAvoidDropped = 2s;
+
+}  // namespace
 
 Actions Controller::on_witness_answer(Instant now) {
   Actions actions;
@@ -81,6 +86,16 @@ Actions Controller::on_mirror(GroupId id, const MirrorReport& report, Instant no
   return leave(now, std::move(actions));
 }
 
+Actions Controller::on_standby_dropped(GroupId id, NodeId standby, Instant now) {
+  Actions actions;
+  enter(now, actions);
+  if (const auto found = groups_.find(id); found != groups_.end()) {
+    found->second.avoided = standby;
+    found->second.avoided_until = now + kAvoidDropped;
+  }
+  return leave(now, std::move(actions));
+}
+
 Actions Controller::yield(GroupId id, Instant now) {
   Actions actions;
   enter(now, actions);
@@ -145,7 +160,9 @@ std::vector<mirror::GroupBeat> Controller::beat_groups() const {
     const bool speaks = beat.role != mirror::GroupRole::idle && beat.role != mirror::GroupRole::standby;
     beat.epoch = speaks ? group.machine->epoch() : group.highest;
     beat.standby_synced = group.machine->state() == GroupState::owner_protected;
-    beat.legs_stale = !speaks && group.machine->readiness() == Readiness::stale;
+    const Readiness held = group.machine->readiness();
+    beat.legs_stale = !speaks && (held == Readiness::stale || held == Readiness::none);
+    beat.standby = group.standby;
     beats.push_back(beat);
   }
   return beats;
@@ -183,6 +200,11 @@ void Controller::note_first_packet(GroupId id, Instant when) {
 const FailoverMachine* Controller::machine(GroupId id) const {
   const auto found = groups_.find(id);
   return found == groups_.end() ? nullptr : found->second.machine.get();
+}
+
+NodeId Controller::standby_of(GroupId id) const {
+  const auto found = groups_.find(id);
+  return found == groups_.end() ? NodeId() : found->second.standby;
 }
 
 const std::string& Controller::name_of_node(NodeId node) const {
@@ -230,9 +252,14 @@ std::vector<GroupSnapshot> Controller::groups(Instant now) const {
     if (machine.role() == mirror::GroupRole::owner) {
       snapshot.owner = name_of_node(settings_.self);
       snapshot.epoch = machine.epoch();
+      if (group.standby != NodeId()) snapshot.standby = name_of_node(group.standby);
     } else if (is_standby(machine.state()) && machine.followed()) {
       snapshot.owner = machine.followed()->name;
       snapshot.epoch = machine.followed()->epoch;
+      const PeerView& owner = peers_.at(machine.followed()->node);
+      const auto says = owner.groups.find(id);
+      if (says != owner.groups.end() && says->second.standby != NodeId())
+        snapshot.standby = name_of_node(says->second.standby);
     }
     snapshot.last_takeover = &machine.last_takeover();
     snapshot.history = &machine.history();

@@ -59,6 +59,7 @@ mirror::GroupRole FailoverMachine::role() const {
     case GroupState::standby_syncing:
     case GroupState::standby_synced:
     case GroupState::standby_stale:
+    case GroupState::standby_empty:
       return mirror::GroupRole::standby;
     case GroupState::claiming:
     case GroupState::owner_unprotected:
@@ -80,6 +81,7 @@ GroupState FailoverMachine::standby_state() const {
     case Readiness::stale:
       return GroupState::standby_stale;
     case Readiness::none:
+      return GroupState::standby_empty;
     case Readiness::syncing:
       break;
   }
@@ -104,12 +106,13 @@ bool FailoverMachine::is_followed(const HeardOwner& owner) const {
          followed_->epoch == owner.epoch;
 }
 
-// How many candidates go before us, the lost owner not counted.
-unsigned FailoverMachine::rank() const {
+// How many candidates go before us. At boot nobody knows yet who lives: then all count.
+unsigned FailoverMachine::rank(const Surroundings& around) const {
   unsigned before = 0;
   for (const NodeId node : settings_.successors) {
     if (node == settings_.self) break;
-    if (!followed_ || node != followed_->node) ++before;
+    const bool lives = std::ranges::find(around.candidates, node) != around.candidates.end();
+    if (!followed_ || (node != followed_->node && lives)) ++before;
   }
   return before;
 }
@@ -148,6 +151,7 @@ void FailoverMachine::follow(Turn& turn) {
     if (followed_) report_.readiness = Readiness::stale;  // mirrored from somebody else
     if (!followed_ && report_.readiness != Readiness::stale) report_.readiness = Readiness::syncing;
     refusal_told_ = false;
+    turn.actions.push_back(Follow{settings_.group, owner.epoch});
   }
   followed_ = owner;
   set_state(standby_state(), fmt::format("{} owns it, epoch {}", owner.name, text_of(owner.epoch)), turn);
@@ -161,6 +165,7 @@ void FailoverMachine::owner_is_back(Turn& turn) {
 }
 
 void FailoverMachine::note_owner(Turn& turn) {
+  if (!is_followed(turn.input.owner)) turn.actions.push_back(Follow{settings_.group, turn.input.owner.epoch});
   followed_ = turn.input.owner;
 }
 
@@ -234,10 +239,11 @@ void FailoverMachine::take_released(Turn& turn) {
 Duration FailoverMachine::candidate_delay(Turn& turn) {
   if (turn.around.better_holder) return settings_.cold_after;
   const auto jitter = Duration(random_.below(static_cast<uint32_t>(settings_.jitter_max.count()) + 1));
-  if (candidacy_.boot) return rank() == 0 ? Duration(0) : rank() * settings_.boot_rank_delay + jitter;
-  const Duration by_rank = rank() * settings_.rank_delay;
+  const unsigned ahead = rank(turn.around);
+  if (candidacy_.boot) return ahead == 0 ? Duration(0) : ahead * settings_.boot_rank_delay + jitter;
+  const Duration by_rank = ahead * settings_.rank_delay;
   if (candidacy_.released)
-    return by_rank + (holds_legs() ? Duration(0) : settings_.dead_after) + (rank() > 0 ? jitter : 0ns);
+    return by_rank + (holds_legs() ? Duration(0) : settings_.dead_after) + (ahead > 0 ? jitter : 0ns);
   return by_rank + jitter + (holds_legs() ? Duration(0) : settings_.cold_after);
 }
 

@@ -24,6 +24,7 @@ enum class GroupState : uint8_t {
   standby_syncing,  // follows an owner; the legs mirrored so far may be resumed
   standby_synced,   // follows an owner; holds everything
   standby_stale,    // follows an owner; its legs must not be resumed
+  standby_empty,    // follows an owner that mirrors to another node, or has not begun to mirror to this one
   suspecting,       // wants the group: waits for its turn and for a witness
   claiming,         // has claimed; its workers are taking over
   owner_unprotected,
@@ -33,7 +34,7 @@ enum class GroupState : uint8_t {
   fenced,      // owner that silenced itself and listens whether it was replaced
   maintenance  // takes nothing until told to serve
 };
-constexpr size_t kGroupStates = 12;
+constexpr size_t kGroupStates = 13;
 
 enum class FailoverEvent : uint8_t {
   deadline,         // the machine's own deadline has come
@@ -56,7 +57,7 @@ constexpr bool is_owner(GroupState state) {
   return state >= GroupState::owner_unprotected && state <= GroupState::owner_protected;
 }
 constexpr bool is_standby(GroupState state) {
-  return state >= GroupState::standby_syncing && state <= GroupState::standby_stale;
+  return state >= GroupState::standby_syncing && state <= GroupState::standby_empty;
 }
 
 struct FailoverSettings {
@@ -92,6 +93,7 @@ struct MirrorReport {
   Readiness readiness = Readiness::none;
   uint32_t legs = 0;              // owned or mirrored here
   uint32_t legs_unprotected = 0;  // as owner: not held by the standby
+  friend bool operator==(const MirrorReport&, const MirrorReport&) = default;
 };
 
 // What comes with an event. Each event reads only its own fields.
@@ -112,6 +114,7 @@ struct Surroundings {
   std::optional<HeardOwner> other_owner;  // a live node says now that it owns, whatever its epoch
   bool higher_fenced = false;             // a live node is fenced, too, with an epoch above ours
   bool better_holder = false;             // a live node holds this group's connections, fresher than ours
+  std::vector<NodeId> candidates;  // live nodes that may want the group as we do: as up to date as we are
 };
 
 struct Transition {
@@ -212,7 +215,7 @@ class FailoverMachine {
   void offer(Turn& turn);
   void step_down(const HeardOwner& owner, Turn& turn);
   Duration candidate_delay(Turn& turn);
-  unsigned rank() const;
+  unsigned rank(const Surroundings& around) const;
   bool may_claim_after_boot() const;
   bool is_followed(const HeardOwner& owner) const;
   bool holds_legs() const {

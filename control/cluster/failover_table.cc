@@ -9,7 +9,7 @@ namespace understudy::cluster {
 //   - a standby needs no witness and promoted nothing;
 //   - a candidate has its suspicion already, and an owner suspects nobody;
 //   - only an owner with a synced standby can yield, and only maintenance can end;
-//   - a stale standby that stalls stays what it is.
+//   - a stale or empty standby that stalls stays what it is.
 struct FailoverTable {
   using State = GroupState;
   using On = FailoverEvent;
@@ -47,6 +47,12 @@ struct FailoverTable {
       {State::standby_stale, On::owner_released, &Machine::take_released},
       {State::standby_stale, On::readiness, &Machine::note_standby_readiness},
       {State::standby_stale, On::retire, &Machine::rest},
+
+      {State::standby_empty, On::owner_heard, &Machine::follow},
+      {State::standby_empty, On::owner_suspected, &Machine::suspect},
+      {State::standby_empty, On::owner_released, &Machine::take_released},
+      {State::standby_empty, On::readiness, &Machine::note_standby_readiness},
+      {State::standby_empty, On::retire, &Machine::rest},
 
       {State::suspecting, On::deadline, &Machine::press_on},
       {State::suspecting, On::owner_heard, &Machine::owner_is_back},
@@ -127,6 +133,8 @@ std::string_view name_of(GroupState state) {
       return "standby(synced)";
     case GroupState::standby_stale:
       return "standby(stale)";
+    case GroupState::standby_empty:
+      return "standby(empty)";
     case GroupState::suspecting:
       return "suspecting";
     case GroupState::claiming:

@@ -19,7 +19,8 @@ struct NodeSettings {
 // A network over which frames of the cluster travel: one of this node's ports.
 struct LinkSettings {
   std::string name;
-  MacAddress mac;  // ours on it
+  MacAddress mac;       // ours on it
+  bool mirror = false;  // carries the mirror
 };
 
 struct GroupSettings {

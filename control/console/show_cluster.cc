@@ -69,6 +69,7 @@ Json to_json(const ClusterView& view) {
   for (const GroupView& group : view.groups) groups.push_back(group_json(group));
   for (const StreamView& stream : view.streams)
     streams.push_back({{"worker", stream.worker},
+                       {"group", stream.group},
                        {"peer", stream.peer.value()},
                        {"lag_frames", stream.lag_frames},
                        {"lag_bytes", stream.lag_bytes},
@@ -136,13 +137,14 @@ std::string to_text(const ClusterView& view) {
   for (const GroupView& group : view.groups) text += group_text(group);
   if (view.streams.empty()) return text;
   TextTable table({{"MIRROR WORKER", Align::right},
+                   {"GROUP"},
                    {"PEER", Align::right},
                    {"LAG FRAMES", Align::right},
                    {"LAG BYTES", Align::right},
                    {"RETRANSMITTED", Align::right},
                    {"LAST COMMIT", Align::right}});
   for (const StreamView& stream : view.streams)
-    table.row({std::to_string(stream.worker), std::to_string(stream.peer.value()),
+    table.row({std::to_string(stream.worker), stream.group, std::to_string(stream.peer.value()),
                std::to_string(stream.lag_frames), std::to_string(stream.lag_bytes),
                std::to_string(stream.retransmitted_frames), span_text(stream.last_commit)});
   return text + "\n" + table.to_string();

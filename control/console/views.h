@@ -57,8 +57,9 @@ struct GroupView {
   std::optional<TakeoverView> last_takeover;
 };
 
-struct StreamView {  // one worker's mirror log towards one standby
+struct StreamView {  // one worker's mirror log of a group, towards the group's standby
   unsigned worker = 0;
+  std::string group;
   NodeId peer;
   uint64_t lag_frames = 0;
   uint64_t lag_bytes = 0;

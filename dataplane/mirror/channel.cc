@@ -33,6 +33,17 @@ void write_headers(rte_mbuf* frame, const MacAddress& source, const MacAddress& 
 
 }  // namespace
 
+std::optional<MirrorSubject> subject_of_data(std::span<const uint8_t> payload) {
+  if (payload.size() < sizeof(MirrorDataHeader)) return std::nullopt;
+  const auto header = load<MirrorDataHeader>(payload);
+  return MirrorSubject{GroupId(header.group.get()), header.epoch.get()};
+}
+
+std::optional<MirrorSubject> subject_of_ack(std::span<const uint8_t> payload) {
+  if (payload.size() < sizeof(MirrorAckHeader)) return std::nullopt;
+  return MirrorSubject{GroupId(load<MirrorAckHeader>(payload).group.get()), 0};
+}
+
 rte_mbuf* make_cluster_frame(rte_mempool* pool, const MacAddress& source, const MacAddress& destination,
                              const ClusterFrameView& view, uint32_t cluster) {
   rte_mbuf* frame = rte_pktmbuf_alloc(pool);
@@ -129,6 +140,8 @@ void ChannelSender::flush(Instant now) {
   header.to_boot = address_.peer_boot.value();
   header.generation = generation_;
   header.sequence = next_;
+  header.group = address_.group.value();
+  header.epoch = address_.epoch;
   std::memcpy(rte_pktmbuf_mtod_offset(building_, uint8_t*, kHeaders), &header, sizeof header);
   if (in_flight() == 0) last_progress_ = now;
   slot(next_) = {building_, now, false};
@@ -285,6 +298,7 @@ void ChannelReceiver::send_ack_if_due(Instant) {
   for (uint32_t i = 0; i < 64 && i + 1 < window_; ++i)
     if (waiting_[(next_ + 1 + i) % window_].frame != nullptr) received |= uint64_t{1} << i;
   ack.received = received;
+  ack.group = address_.group.value();
   const ClusterFrameView view{.kind = ClusterFrameKind::mirror_ack,
                               .from = address_.self,
                               .from_worker = address_.self_worker,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,25 +17,28 @@
 
 namespace understudy::mirror {
 
-// The peer channel: an ordered, reliable stream of frames from one worker of the owner to one worker of the
-// standby. Frames are numbered from 1 within a generation; the receiver acknowledges what it has applied,
-// cumulatively and with a bitmap of the 64 frames that follow, and the sender repeats what is missing. A
-// frame is never changed once it is sent.
+// The peer channel: an ordered, reliable stream of frames for one group, from one worker of its owner to one
+// worker of its standby. Frames are numbered from 1 within a generation; the receiver acknowledges what it
+// has applied, cumulatively and with a bitmap of the 64 frames that follow, and the sender repeats what is
+// missing. A frame is never changed once it is sent.
 
 struct MirrorDataHeader {
   be64_t to_boot;     // the incarnation that this stream was opened with; another one ignores it
   be32_t generation;  // grows each time that the sender opens the stream anew
   be32_t sequence;
+  be16_t group;
+  be32_t epoch;  // counter of the epoch under which the sender owns the group
 };
-static_assert(sizeof(MirrorDataHeader) == 16);
+static_assert(sizeof(MirrorDataHeader) == 22);
 
 struct MirrorAckHeader {
   be64_t to_boot;
   be32_t generation;
   be32_t next_expected;  // everything before is applied
   be64_t received;       // bit i: next_expected + 1 + i has come
+  be16_t group;
 };
-static_assert(sizeof(MirrorAckHeader) == 24);
+static_assert(sizeof(MirrorAckHeader) == 26);
 
 // Who talks to whom; the same for both ends of a stream, seen from each.
 struct ChannelAddress {
@@ -46,6 +50,8 @@ struct ChannelAddress {
   BootId peer_boot;
   uint8_t peer_worker = 0;
   MacAddress peer_mac;
+  GroupId group;
+  uint32_t epoch = 0;  // counter; the owner's
 };
 
 // Takes finished frames, Ethernet header included.
@@ -178,6 +184,14 @@ class ChannelReceiver {
   uint32_t next_ = 1;
   Instant last_heard_{};
 };
+
+// Which group a mirror frame is of, and under which epoch its sender owns it; nothing when it is too short.
+struct MirrorSubject {
+  GroupId group;
+  uint32_t epoch = 0;  // counter; of data frames
+};
+std::optional<MirrorSubject> subject_of_data(std::span<const uint8_t> payload);
+std::optional<MirrorSubject> subject_of_ack(std::span<const uint8_t> payload);
 
 // An Ethernet frame with cluster header and `payload` for `destination`. Null when the pool is empty.
 rte_mbuf* make_cluster_frame(rte_mempool* pool, const MacAddress& source, const MacAddress& destination,

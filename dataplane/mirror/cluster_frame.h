@@ -35,7 +35,7 @@ struct ClusterFrameHeader {
 static_assert(sizeof(ClusterFrameHeader) == 22);
 
 constexpr uint16_t kClusterMagic = 0x5573;
-constexpr uint8_t kClusterVersion = 2;  // 1 was not sealed
+constexpr uint8_t kClusterVersion = 3;  // 1 was not sealed; 2 had one stream for all groups
 
 // A header that was checked, in host order, and the bytes that belong to it (without padding).
 struct ClusterFrameView {

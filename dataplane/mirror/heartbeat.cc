@@ -17,6 +17,9 @@ void write_group(ByteWriter& out, const GroupBeat& group) {
   out.boolean(group.legs_stale);
   out.u32(group.legs);
   out.u32(group.legs_unprotected);
+  out.u16(group.standby.value());
+  out.u16(group.dropped_standby.value());
+  out.u32(group.dropped_generation);
 }
 
 // False when the entry is shorter than this version's fields. A role that this version does not know leaves
@@ -32,6 +35,9 @@ bool read_group(ByteReader in, GroupBeat& group, bool& known) {
   group.legs_stale = in.boolean();
   group.legs = in.u32();
   group.legs_unprotected = in.u32();
+  group.standby = NodeId(in.u16());
+  group.dropped_standby = NodeId(in.u16());
+  group.dropped_generation = in.u32();
   return in.ok();
 }
 
@@ -44,8 +50,6 @@ bool read_fixed(ByteReader in, Heartbeat& beat) {
   beat.progress = in.u64();
   beat.reach_front = in.u8();
   beat.reach_back = in.u8();
-  beat.dropped_standby = NodeId(in.u16());
-  beat.dropped_generation = in.u32();
   return in.ok() && beat.node != NodeId() && beat.worker < beat.workers;
 }
 
@@ -62,8 +66,6 @@ std::vector<uint8_t> encode(const Heartbeat& beat) {
   fixed.u64(beat.progress);
   fixed.u8(beat.reach_front);
   fixed.u8(beat.reach_back);
-  fixed.u16(beat.dropped_standby.value());
-  fixed.u32(beat.dropped_generation);
 
   ByteWriter out;
   out.u16(static_cast<uint16_t>(fixed.size()));

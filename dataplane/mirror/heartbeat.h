@@ -26,9 +26,14 @@ struct GroupBeat {
       0;  // the group's clock (initial sequence numbers, timestamps); meaningful from the owner
   bool standby_synced =
       false;  // from the owner: its standby holds every protected leg and the snapshot is complete
-  bool legs_stale = false;        // from a standby: its mirrored legs must not be resumed
+  bool legs_stale = false;        // from a standby: it holds no legs that may be resumed
   uint32_t legs = 0;              // owned or mirrored here by this worker
   uint32_t legs_unprotected = 0;  // from the owner: legs that its standby does not hold
+  NodeId standby;                 // from the owner: to whom it mirrors; zero: to nobody
+  // From the owner: the last standby that this worker has dropped, and its stream then. So it knows over any
+  // link that still works that its legs are stale (the in-sync set).
+  NodeId dropped_standby;
+  uint32_t dropped_generation = 0;
 };
 
 // A numbered sign of life. Each worker sends one per interval on every link.
@@ -42,10 +47,6 @@ struct Heartbeat {
   uint8_t reach_front =
       0;  // witnesses (gateways, backends) answering on each network, per 100 of those configured
   uint8_t reach_back = 0;
-  // Mirror stream of this worker towards a standby: set when the standby was dropped, so that it knows over
-  // any link that still works that its legs are stale (the in-sync set).
-  NodeId dropped_standby;
-  uint32_t dropped_generation = 0;
   std::vector<GroupBeat> groups;
 };
 

@@ -39,9 +39,10 @@ constexpr uint32_t kPieceMin = 64;
 
 }  // namespace
 
-OwnerLog::OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp::Engine& engine,
-                   rte_mempool* pool, FrameSink& sink)
-    : index_(index),
+OwnerLog::OwnerLog(const ChannelSender::Settings& settings, tcp::GroupIndex group, uint32_t index,
+                   tcp::Engine& engine, rte_mempool* pool, FrameSink& sink)
+    : group_(group),
+      index_(index),
       frame_payload_(settings.frame_payload),
       capacity_(uint64_t{settings.window} * settings.frame_payload),
       engine_(engine),

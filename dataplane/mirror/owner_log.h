@@ -8,8 +8,8 @@
 
 namespace understudy::mirror {
 
-// The owner's end of one mirror stream: what one worker writes for its shards to one worker of the standby,
-// and the commit gate that its acknowledgements open. One thread.
+// The owner's end of one mirror stream: what one worker writes of one group, for its shards, to one worker of
+// the group's standby, and the commit gate that its acknowledgements open. One thread.
 //
 //   write(leg)          a leg whose state changed: its records, and an entry in the gate
 //   acknowledged()      the standby has applied up to some frame: gate entries up to it commit their legs
@@ -21,9 +21,9 @@ class OwnerLog {
  public:
   enum class State : uint8_t { closed, syncing, synced };
 
-  // The stream carries the legs whose shard modulo `streams` is `index`.
-  OwnerLog(const ChannelSender::Settings& settings, uint32_t index, tcp::Engine& engine, rte_mempool* pool,
-           FrameSink& sink);
+  // The stream carries the legs of the group whose shard modulo `streams` is `index`.
+  OwnerLog(const ChannelSender::Settings& settings, tcp::GroupIndex group, uint32_t index,
+           tcp::Engine& engine, rte_mempool* pool, FrameSink& sink);
 
   // With `inherited`, the standby is the former owner after a planned hand-over and holds every leg already:
   // acknowledgements wait for it from the first one on, also of legs that are not in the stream yet.
@@ -33,7 +33,7 @@ class OwnerLog {
   // Unprotects all legs of this stream.
   void drop(Instant now);
   bool carries(const tcp::Connection& c) const {
-    return state_ != State::closed && c.shard % streams_ == index_;
+    return state_ != State::closed && c.group == group_ && c.shard % streams_ == index_;
   }
 
   // Writes what changed. False: no room now; the leg stays pending and its acknowledgements wait.
@@ -86,6 +86,7 @@ class OwnerLog {
   bool gate_has_room() const { return gate_tail_ - gate_head_ < gates_.size(); }
   void commit_up_to(uint32_t sequence);
 
+  const tcp::GroupIndex group_;
   const uint32_t index_;
   uint32_t streams_ = 1;
   uint32_t frame_payload_;

@@ -186,7 +186,7 @@ void Engine::free_leg(uint32_t leg) {
   Connection& c = legs_[leg];
   if (c.protect) --groups_[c.group].legs;
   if (c.mirrored) {
-    closed_legs_.push_back({legs_.id_of(leg), c.shard});
+    closed_legs_.push_back({legs_.id_of(leg), c.group, c.shard});
     --groups_[c.group].legs_mirrored;
   }
   release_soft(c);

@@ -109,6 +109,7 @@ struct SendReport {
 // A mirrored leg that is gone; its slot may be taken again already.
 struct ClosedLeg {
   LegId leg;
+  GroupIndex group = 0;
   uint8_t shard = 0;
 };
 

@@ -64,6 +64,7 @@ namespace understudy {
   X(cluster_replayed, "cluster frame that came before, or is too old to tell")                       \
   X(cluster_unproven, "cluster frame of an incarnation that has not answered our greeting yet")      \
   X(mirror_out_of_window, "mirror frame outside the channel's window")                               \
+  X(mirror_superseded, "mirror frame of an owner whose epoch is over, or that we do not follow")     \
   X(mirror_record_malformed, "mirror record malformed")
 
 enum class DropReason : uint8_t {

@@ -48,48 +48,74 @@ bool Worker::take_commands(Instant now) {
   return any;
 }
 
-void Worker::obey(const Command& command, Instant now) {
-  const int index = group_index(command.group);
-  const auto group = static_cast<tcp::GroupIndex>(std::max(index, 0));
+void Worker::meet_peer(const Command& command) {
+  const auto at = std::ranges::find(settings_.nodes, command.node);
+  if (at == settings_.nodes.end()) return;
+  PeerNode& peer = peers_[static_cast<size_t>(at - settings_.nodes.begin())];
+  peer = command.kind == Command::Kind::peer_up
+             ? PeerNode{command.node, command.boot, command.workers, command.mac}
+             : PeerNode();
+}
+
+void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Instant now) {
+  GroupMirror& mirror = mirrors_[group];
   switch (command.kind) {
     case Command::Kind::promote:
-      if (index >= 0) promote(command, now);
+      promote(command, now);
       break;
     case Command::Kind::demote:
     case Command::Kind::mute:
-      if (index < 0) break;
       engine_.give_up(group);
       resolver_.release(command.group);
-      if (command.kind == Command::Kind::demote) {
-        if (!owns_a_group()) close_streams(now);
-        // Another node speaks for these connections now; what we hold of them is history.
-        engine_.discard_legs(group);
-      }
+      if (command.kind == Command::Kind::mute) break;
+      close_streams(group, now);
+      // Another node speaks for these connections now; what we hold of them is history.
+      follow(group, command.epoch);
+      engine_.discard_legs(group);
       break;
     case Command::Kind::unmute:
-      if (index < 0) break;
       engine_.group(group).voice = true;
       resolver_.claim(command.group, now);
       break;
     case Command::Kind::beat:
-      if (index < 0) break;
-      beat_groups_[static_cast<size_t>(index)] = {command.role, command.epoch, command.flag};
+      beat_groups_[group] = {command.role, command.epoch, command.flag, command.node};
       next_beat_ = now;
       break;
-    case Command::Kind::peer_up:
-      if (peer_.boot != command.boot) close_streams(now);
-      peer_ = {command.node, command.boot, command.workers, command.mac};
-      open_streams_at_ = now;
+    case Command::Kind::standby:
+      close_streams(group, now);
+      mirror.standby = {command.node, command.boot, command.workers, command.mac};
+      mirror.open_at = now;
       break;
-    case Command::Kind::peer_down:
-      if (peer_.node != command.node) break;
-      close_streams(now);
-      peer_ = PeerNode();
+    case Command::Kind::follow:
+      follow(group, command.epoch);
       break;
     case Command::Kind::mark_stale:
-      if (command.worker < incoming_.size() && incoming_[command.worker].channel != nullptr &&
-          incoming_[command.worker].channel->generation() == command.number)
-        incoming_[command.worker].replica->mark_stale();
+      if (mirror.epoch.node == command.node && command.worker < mirror.incoming.size() &&
+          mirror.incoming[command.worker].channel != nullptr &&
+          mirror.incoming[command.worker].channel->generation() == command.number)
+        mirror.incoming[command.worker].replica->mark_stale();
+      break;
+    default:
+      break;
+  }
+}
+
+void Worker::obey(const Command& command, Instant now) {
+  switch (command.kind) {
+    case Command::Kind::promote:
+    case Command::Kind::demote:
+    case Command::Kind::mute:
+    case Command::Kind::unmute:
+    case Command::Kind::beat:
+    case Command::Kind::standby:
+    case Command::Kind::follow:
+    case Command::Kind::mark_stale:
+      if (const int index = group_index(command.group); index >= 0)
+        obey_for_group(static_cast<tcp::GroupIndex>(index), command, now);
+      break;
+    case Command::Kind::peer_up:
+    case Command::Kind::peer_down:
+      meet_peer(command);
       break;
     case Command::Kind::backend:
       for (size_t i = 0; i < settings_.pools.size(); ++i)
@@ -126,18 +152,18 @@ void Worker::obey(const Command& command, Instant now) {
 // are announced, the sweep begins.
 void Worker::promote(const Command& command, Instant now) {
   const auto index = static_cast<tcp::GroupIndex>(group_index(command.group));
-  for (IncomingStream& stream : incoming_) {
-    if (stream.replica == nullptr) continue;
-    stream.replica->release(index);
-    stream.channel->close();
-  }
+  GroupMirror& mirror = mirrors_[index];
+  for (IncomingStream& stream : mirror.incoming)
+    if (stream.replica != nullptr) stream.replica->release(index);
+  mirror.incoming.clear();
+  mirror.epoch = command.epoch;
+  mirror.dropped_standby = NodeId();
   tcp::Group& group = engine_.group(index);
   group.clock.advance_to(command.clock_us, now);
   sources_[index]->salt(command.epoch, siphash(settings_.secret, &command.group, sizeof command.group));
   engine_.take_over(index, command.epoch, now, settings_.reset_hold);
-  beat_groups_[index] = {mirror::GroupRole::owner, command.epoch, false};
+  beat_groups_[index] = {mirror::GroupRole::owner, command.epoch, false, NodeId()};
   resolver_.claim(command.group, now);
-  dropped_standby_ = NodeId();
   first_packet_group_ = index;
   next_beat_ = now;
 }

@@ -11,6 +11,7 @@
 #include "common/instant.h"
 #include "common/strong.h"
 #include "dataplane/mirror/heartbeat.h"
+#include "dataplane/mirror/replica.h"
 #include "dataplane/tcp/state.h"
 
 namespace understudy::worker {
@@ -21,20 +22,22 @@ struct NeighbourQuery;
 // From control to a worker. One flat value, so that a ring can carry it; each kind reads the fields it names.
 struct Command {
   enum class Kind : uint32_t {
-    promote,       // group, epoch, clock_us: speak for the group
-    demote,        // group: stop; legs stay, silently, and are discarded at the next stream
-    mute,          // group: transmit nothing, keep everything
-    unmute,        // group, epoch
-    beat,          // group, role, epoch, flag (standby synced): what the heartbeats say
-    peer_up,       // node, boot, workers, mac: a standby may be fed
-    peer_down,     // node
-    mark_stale,    // number (generation), worker: the owner has dropped us
-    backend,       // pool, backend, flag (up)
-    check,         // number (id), address, port, when (give up)
-    probe,         // address: a witness
-    broadcast,     // frame: a cluster frame's payload, number: ClusterFrameKind; goes out on every link
-    connections,   // query
-    neighbours,    // neighbours
+    promote,     // group, epoch, clock_us: speak for the group
+    demote,      // group: stop; legs stay, silently, and are discarded at the next stream
+    mute,        // group: transmit nothing, keep everything
+    unmute,      // group, epoch
+    beat,        // group, role, epoch, flag (standby synced), node (standby): what the heartbeats say
+    peer_up,     // node, boot, workers, mac: another node lives; mirror frames of it are taken
+    peer_down,   // node
+    standby,     // group, node, boot, workers, mac: mirror the group to it when it is ours; node 0: to nobody
+    follow,      // group, epoch: streams of an owner under a lower epoch are over
+    mark_stale,  // group, node, worker, number (generation): the owner has dropped us
+    backend,     // pool, backend, flag (up)
+    check,       // number (id), address, port, when (give up)
+    probe,       // address: a witness
+    broadcast,   // frame: a cluster frame's payload, number: ClusterFrameKind; goes out on every link
+    connections,  // query
+    neighbours,   // neighbours
   };
   Kind kind = Kind::promote;
   GroupId group;
@@ -66,11 +69,12 @@ struct Report {
     witness_answer,   // address, when
     stalled,          // number (nanoseconds), silenced, flag (ports were reopened meanwhile)
     first_packet,     // group, when
-    standby_dropped,  // number (generation)
+    standby_dropped,  // group, node, number (generation)
     rival,            // address, mac, port
   };
   Kind kind = Kind::cluster_frame;
   GroupId group;
+  NodeId node;
   uint16_t port = 0;
   uint16_t worker = 0;
   bool flag = false;
@@ -80,6 +84,20 @@ struct Report {
   IpAddress address;
   Instant when{};
   rte_mbuf* frame = nullptr;
+};
+
+// What a worker holds of a group as standby, in one word, so that it is read whole.
+struct ReplicaStatus {
+  Epoch epoch;  // of the owner whose stream it is; the one that we own or follow when there is none
+  mirror::Replica::State state = mirror::Replica::State::none;  // the worst of the streams
+  uint64_t packed() const {
+    return static_cast<uint64_t>(epoch.counter) << 32 | static_cast<uint64_t>(epoch.node.value()) << 16 |
+           static_cast<uint64_t>(state);
+  }
+  static ReplicaStatus unpacked(uint64_t word) {
+    return {{static_cast<uint32_t>(word >> 32), NodeId(static_cast<uint16_t>(word >> 16))},
+            static_cast<mirror::Replica::State>(word & 0xff)};
+  }
 };
 
 // One row of `show conn`.
@@ -131,20 +149,19 @@ struct WorkerStatus {
     std::atomic<uint32_t> legs{0};
     std::atomic<uint32_t> unprotected{0};
     std::atomic<uint64_t> clock_us{0};
+    // Owner's side: 0 closed, 1 syncing, 2 synced (the worst of the streams).
+    std::atomic<uint32_t> stream_state{0};
+    std::atomic<uint32_t> stream_frames_waiting{0};
+    std::atomic<uint64_t> stream_frames{0};
+    std::atomic<uint64_t> stream_retransmitted{0};
+    // Standby's side: a ReplicaStatus.
+    std::atomic<uint64_t> replica{0};
+    ReplicaStatus replica_status() const {
+      return ReplicaStatus::unpacked(replica.load(std::memory_order_relaxed));
+    }
   };
   std::array<GroupStatus, kGroups> groups;
-  // Owner's side: 0 closed, 1 syncing, 2 synced (the worst of the streams).
-  std::atomic<uint32_t> stream_state{0};
-  std::atomic<uint32_t> stream_frames_waiting{0};
-  std::atomic<uint32_t> stream_gates_waiting{0};
-  std::atomic<uint64_t> stream_frames{0};
-  std::atomic<uint64_t> stream_bytes{0};
-  std::atomic<uint64_t> stream_retransmitted{0};
   std::atomic<uint32_t> standby_drops{0};
-  // Standby's side: mirror::Replica::State, the worst of the streams.
-  std::atomic<uint32_t> replica_state{0};
-  std::atomic<uint32_t> replica_legs{0};
-  std::atomic<uint64_t> replica_records{0};
 };
 
 }  // namespace understudy::worker

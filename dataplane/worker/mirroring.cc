@@ -10,40 +10,50 @@ constexpr Duration kReopenAfter = 200ms;
 constexpr uint32_t kSnapshotLegsPerRound = 64;
 }  // namespace
 
-bool Worker::owns_a_group() const {
-  for (size_t i = 0; i < settings_.groups.size(); ++i)
-    if (engine_.group(static_cast<tcp::GroupIndex>(i)).voice) return true;
-  return false;
+const SharedSigns::Sign* Worker::sign_of(NodeId node) const {
+  const auto at = std::ranges::find(settings_.nodes, node);
+  return at == settings_.nodes.end()
+             ? nullptr
+             : &settings_.signs->nodes[static_cast<size_t>(at - settings_.nodes.begin())];
 }
 
-Instant Worker::peer_heard() const {
-  return Instant(Duration(settings_.signs->peer_beat_ns.load(std::memory_order_relaxed)));
+const Worker::PeerNode* Worker::peer_of(NodeId node) const {
+  const auto at = std::ranges::find(settings_.nodes, node);
+  return at == settings_.nodes.end() ? nullptr : &peers_[static_cast<size_t>(at - settings_.nodes.begin())];
 }
 
-mirror::OwnerLog* Worker::log_for(uint8_t shard) {
-  if (logs_.empty()) return nullptr;
-  mirror::OwnerLog* log = logs_[worker_of_shard(shard, static_cast<unsigned>(logs_.size()))].get();
+mirror::OwnerLog* Worker::log_for(tcp::GroupIndex group, uint8_t shard) {
+  if (group >= mirrors_.size()) return nullptr;  // the node's own
+  auto& logs = mirrors_[group].logs;
+  if (logs.empty()) return nullptr;
+  mirror::OwnerLog* log = logs[worker_of_shard(shard, static_cast<unsigned>(logs.size()))].get();
   return log->state() == mirror::OwnerLog::State::closed ? nullptr : log;
 }
 
-mirror::ChannelAddress Worker::channel_address(uint8_t peer_worker) const {
+mirror::ChannelAddress Worker::channel_address(tcp::GroupIndex group, const PeerNode& peer,
+                                               uint8_t peer_worker) const {
   return {.cluster = settings_.cluster,
           .self = settings_.node,
           .self_boot = settings_.boot,
           .self_worker = static_cast<uint8_t>(settings_.index),
           .self_mac = settings_.ports[peer_port_].port->mac(),
-          .peer_boot = peer_.boot,
+          .peer_boot = peer.boot,
           .peer_worker = peer_worker,
-          .peer_mac = peer_.mac};
+          .peer_mac = peer.mac,
+          .group = settings_.groups[group].id,
+          .epoch = engine_.group(group).epoch.counter};
 }
 
-// A standby is there and we own something: a new generation of streams, one to each of its workers.
-void Worker::open_streams(Instant now) {
-  if (peer_.workers == 0 || now < open_streams_at_ || !owns_a_group()) return;
+// A standby is there and the group is ours: a new generation of streams, one to each of its workers.
+void Worker::open_streams(tcp::GroupIndex group, Instant now) {
+  GroupMirror& mirror = mirrors_[group];
+  if (!mirror.logs.empty() || mirror.standby.workers == 0 || now < mirror.open_at) return;
+  const SharedSigns::Sign* sign = sign_of(mirror.standby.node);
+  if (!engine_.group(group).voice || sign == nullptr) return;
   // While only other links work a stream would do nothing but hold acknowledgements back until it is dropped
   // again.
-  const Instant link_heard{Duration(settings_.signs->peer_link_beat_ns.load(std::memory_order_relaxed))};
-  if (!logs_.empty() || link_heard + settings_.dead_after < now) return;
+  const Instant link_heard{Duration(sign->link_beat_ns.load(std::memory_order_relaxed))};
+  if (link_heard + settings_.dead_after < now) return;
   mirror::ChannelSender::Settings channel;
   channel.window = settings_.mirror_window;
   constexpr uint32_t kAround =
@@ -53,45 +63,67 @@ void Worker::open_streams(Instant now) {
   channel.frame_payload = std::min<uint32_t>(settings_.ports[peer_port_].port->mtu(), room) - kAround;
   mirror::FrameSink& sink = *this;
   ++generation_;
-  for (uint16_t worker = 0; worker < peer_.workers; ++worker) {
-    logs_.push_back(std::make_unique<mirror::OwnerLog>(channel, worker, engine_, pool_, sink));
-    logs_.back()->open(channel_address(static_cast<uint8_t>(worker)), peer_.workers, generation_, now);
+  for (uint16_t worker = 0; worker < mirror.standby.workers; ++worker) {
+    mirror.logs.push_back(std::make_unique<mirror::OwnerLog>(channel, group, worker, engine_, pool_, sink));
+    mirror.logs.back()->open(channel_address(group, mirror.standby, static_cast<uint8_t>(worker)),
+                             mirror.standby.workers, generation_, now);
   }
 }
 
-void Worker::close_streams(Instant now) {
-  for (auto& log : logs_) log->drop(now);
-  logs_.clear();
+void Worker::close_streams(tcp::GroupIndex group, Instant now) {
+  for (auto& log : mirrors_[group].logs) log->drop(now);
+  mirrors_[group].logs.clear();
 }
 
 // No commit progress for standby_timeout: the standby leaves the in-sync set, and is told so in every
 // heartbeat before anything is acknowledged that it does not hold.
-void Worker::drop_stale_standby(Instant now) {
-  for (const auto& log : logs_) {
+void Worker::drop_stale_standby(tcp::GroupIndex group, Instant now) {
+  GroupMirror& mirror = mirrors_[group];
+  for (const auto& log : mirror.logs) {
     const Instant since = log->channel().waiting_since();
     if (since == kNever || now - since < settings_.standby_timeout) continue;
-    dropped_standby_ = peer_.node;
-    dropped_generation_ = generation_;
+    mirror.dropped_standby = mirror.standby.node;
+    mirror.dropped_generation = log->channel().generation();
     status_.standby_drops.fetch_add(1, std::memory_order_relaxed);
     beat(now);
     send_ports();
-    close_streams(now);
-    open_streams_at_ = now + kReopenAfter;
     Report r;
     r.kind = Report::Kind::standby_dropped;
-    r.number = generation_;
+    r.group = settings_.groups[group].id;
+    r.node = mirror.standby.node;
+    r.number = mirror.dropped_generation;
     r.when = now;
+    close_streams(group, now);
+    mirror.open_at = now + kReopenAfter;
     report(r);
     return;
   }
 }
 
+// From now on only an owner under this epoch, or a higher one, feeds the group's mirror. What another one fed
+// is history.
+void Worker::follow(tcp::GroupIndex group, const Epoch& epoch) {
+  GroupMirror& mirror = mirrors_[group];
+  if (mirror.epoch == epoch) return;
+  mirror.epoch = epoch;
+  for (IncomingStream& stream : mirror.incoming)
+    if (stream.replica != nullptr) stream.replica->mark_stale();
+  mirror.incoming.clear();
+}
+
 // Our mirror channel has been silent for the lease while the owner's heartbeats still come: it may have gone
-// on without us. (Both silent is a dead owner, and then these legs are what we are here for.)
-void Worker::guard_replicas(Instant now) {
-  for (IncomingStream& stream : incoming_) {
+// on without us. (Both silent is a dead owner, and then these legs are what we are here for. What a restarted
+// owner says is no sign that its former life went on.)
+void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
+  GroupMirror& mirror = mirrors_[group];
+  const SharedSigns::Sign* sign = mirror.incoming.empty() ? nullptr : sign_of(mirror.epoch.node);
+  for (IncomingStream& stream : mirror.incoming) {
     if (stream.channel == nullptr) continue;
-    if (stream.channel->is_open() && peer_heard() > stream.channel->last_heard() + settings_.in_sync_lease) {
+    const bool same_life =
+        sign != nullptr && sign->boot.load(std::memory_order_acquire) == stream.channel->from_boot().value();
+    const Instant heard =
+        same_life ? Instant(Duration(sign->beat_ns.load(std::memory_order_relaxed))) : Instant::min();
+    if (stream.channel->is_open() && heard > stream.channel->last_heard() + settings_.in_sync_lease) {
       stream.replica->mark_stale();
       stream.channel->close();
     }
@@ -101,12 +133,31 @@ void Worker::guard_replicas(Instant now) {
   }
 }
 
+// The worst of the owner's streams; none as long as one of its workers has not opened its own.
+ReplicaStatus Worker::replica_status(tcp::GroupIndex group) const {
+  using State = mirror::Replica::State;
+  const GroupMirror& mirror = mirrors_[group];
+  const PeerNode* owner = peer_of(mirror.epoch.node);
+  bool stale = false;
+  bool syncing = false;
+  bool none = mirror.incoming.empty() || owner == nullptr || mirror.incoming.size() < owner->workers;
+  for (const IncomingStream& stream : mirror.incoming) {
+    const State state = stream.replica == nullptr ? State::none : stream.replica->state();
+    stale |= state == State::stale;
+    syncing |= state == State::syncing;
+    none |= state == State::none;
+  }
+  return {mirror.epoch, stale ? State::stale : none ? State::none : syncing ? State::syncing : State::synced};
+}
+
 void Worker::mirror_round(Instant now) {
-  guard_replicas(now);
-  drop_stale_standby(now);
-  open_streams(now);
+  for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group) {
+    guard_replicas(group, now);
+    drop_stale_standby(group, now);
+    open_streams(group, now);
+  }
   for (const tcp::ClosedLeg& closed : engine_.closed_legs())
-    if (mirror::OwnerLog* log = log_for(closed.shard)) log->write_close(closed.leg, now);
+    if (mirror::OwnerLog* log = log_for(closed.group, closed.shard)) log->write_close(closed.leg, now);
   engine_.closed_legs().clear();
 
   log_round_.swap(engine_.log_pending());
@@ -114,7 +165,7 @@ void Worker::mirror_round(Instant now) {
     if (!engine_.legs().is_live(leg) || !engine_.legs()[leg].log_pending) continue;
     tcp::Connection& c = engine_.legs()[leg];
     c.log_pending = false;
-    mirror::OwnerLog* log = log_for(c.shard);
+    mirror::OwnerLog* log = log_for(c.group, c.shard);
     if (log != nullptr && engine_.group(c.group).voice) {
       if (!log->write(leg, now)) engine_.want_log(leg);
     } else {
@@ -125,17 +176,19 @@ void Worker::mirror_round(Instant now) {
   log_round_.clear();
 
   uint64_t budget = UINT64_MAX;
-  bool synced = !logs_.empty();
-  for (const auto& log : logs_) {
-    log->snapshot(kSnapshotLegsPerRound, now);
-    log->flush(now);
-    log->tick(now);
-    budget = std::min(budget, log->payload_budget());
-    synced = synced && log->state() == mirror::OwnerLog::State::synced;
+  for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group) {
+    const auto& logs = mirrors_[group].logs;
+    bool synced = !logs.empty();
+    for (const auto& log : logs) {
+      log->snapshot(kSnapshotLegsPerRound, now);
+      log->flush(now);
+      log->tick(now);
+      budget = std::min(budget, log->payload_budget());
+      synced = synced && log->state() == mirror::OwnerLog::State::synced;
+    }
+    engine_.group(group).accepts = settings_.groups[group].accept_unprotected || synced;
   }
   engine_.set_payload_budget(budget);
-  for (size_t i = 0; i < settings_.groups.size(); ++i)
-    engine_.group(static_cast<tcp::GroupIndex>(i)).accepts = settings_.groups[i].accept_unprotected || synced;
 }
 
 }  // namespace understudy::worker

@@ -89,7 +89,8 @@ void Worker::answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, 
 }
 
 bool Worker::is_peer(NodeId node, BootId boot) const {
-  return peer_.workers > 0 && node == peer_.node && boot == peer_.boot;
+  const PeerNode* peer = peer_of(node);
+  return peer != nullptr && peer->workers > 0 && boot == peer->boot;
 }
 
 // Opened, genuine, not seen before, and from somebody who may say such a thing.
@@ -126,7 +127,7 @@ void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, In
     case mirror::ClusterFrameKind::mirror_data:
       return receive_mirror_data(view, frame, now);
     case mirror::ClusterFrameKind::mirror_ack:
-      if (view.from_worker < logs_.size()) logs_[view.from_worker]->on_ack(view.payload, now);
+      receive_mirror_ack(view, now);
       rte_pktmbuf_free(frame);
       return;
     case mirror::ClusterFrameKind::greeting:
@@ -135,11 +136,7 @@ void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, In
     default:
       break;
   }
-  if (view.kind == mirror::ClusterFrameKind::heartbeat && is_peer(view.from, view.boot)) {
-    settings_.signs->peer_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-    if (port == peer_port_)
-      settings_.signs->peer_link_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-  }
+  if (view.kind == mirror::ClusterFrameKind::heartbeat) note_beat(view, port, now);
   Report r;
   r.kind = Report::Kind::cluster_frame;
   r.port = port;
@@ -148,15 +145,48 @@ void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, In
   report(r);
 }
 
+void Worker::note_beat(const mirror::ClusterFrameView& view, uint16_t port, Instant now) {
+  if (!is_peer(view.from, view.boot)) return;
+  const auto at = std::ranges::find(settings_.nodes, view.from);
+  SharedSigns::Sign& sign = settings_.signs->nodes[static_cast<size_t>(at - settings_.nodes.begin())];
+  sign.beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  if (port == peer_port_) sign.link_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  sign.boot.store(view.boot.value(), std::memory_order_release);
+}
+
+void Worker::receive_mirror_ack(const mirror::ClusterFrameView& view, Instant now) {
+  const auto subject = mirror::subject_of_ack(view.payload);
+  const int group = subject ? group_index(subject->group) : -1;
+  if (group < 0) return drops_.count(DropReason::cluster_malformed);
+  GroupMirror& mirror = mirrors_[static_cast<size_t>(group)];
+  if (mirror.standby.node != view.from || mirror.standby.boot != view.boot) return;
+  if (view.from_worker < mirror.logs.size()) mirror.logs[view.from_worker]->on_ack(view.payload, now);
+}
+
 void Worker::receive_mirror_data(const mirror::ClusterFrameView& view, rte_mbuf* frame, Instant now) {
-  if (view.from_worker >= incoming_.size()) incoming_.resize(view.from_worker + 1U);
-  IncomingStream& stream = incoming_[view.from_worker];
+  const auto refuse = [&](DropReason reason) {
+    drops_.count(reason);
+    rte_pktmbuf_free(frame);
+  };
+  const auto subject = mirror::subject_of_data(view.payload);
+  const int index = subject ? group_index(subject->group) : -1;
+  if (index < 0) return refuse(DropReason::cluster_malformed);
+  const auto group = static_cast<tcp::GroupIndex>(index);
+  GroupMirror& mirror = mirrors_[group];
+  const Epoch epoch{subject->epoch, view.from};
+  // An owner that was replaced gets no confirmation, so that it acknowledges nothing more. While the group is
+  // ours, control has to hear of the new owner first: our own legs make room then.
+  if (epoch < mirror.epoch || mirror.epoch.node == settings_.node)
+    return refuse(DropReason::mirror_superseded);
+  follow(group, epoch);
+  if (view.from_worker >= mirror.incoming.size()) mirror.incoming.resize(view.from_worker + 1U);
+  IncomingStream& stream = mirror.incoming[view.from_worker];
   if (stream.channel == nullptr) {
     mirror::FrameSink& sink = *this;
     stream.channel = std::make_unique<mirror::ChannelReceiver>(settings_.mirror_window, pool_, sink, drops_);
     stream.replica = std::make_unique<mirror::Replica>(engine_);
   }
-  stream.channel->set_address(channel_address(view.from_worker));
+  stream.channel->set_address(channel_address(group, *peer_of(view.from), view.from_worker));
   stream.channel->receive(view.boot, view.payload, frame, *stream.replica, now);
 }
 

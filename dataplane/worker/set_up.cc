@@ -37,6 +37,8 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       engine_(engine_settings(settings), settings.secret, shards_, pool, *this, random_, start),
       sealer_(settings.keys, settings.node, settings.boot, settings.ports.size()),
       opener_({settings.node, settings.boot, settings.cluster, settings.nodes}, settings.keys),
+      peers_(settings.nodes.size()),
+      mirrors_(settings.groups.size()),
       commands_(name + "c", 1024),
       reports_(name + "p", 4096),
       beat_groups_(settings.groups.size()),
@@ -45,6 +47,7 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       next_beat_(start),
       outgoing_(settings.ports.size()) {
   invariant(settings.groups.size() <= WorkerStatus::kGroups, "more groups than a heartbeat carries");
+  invariant(settings.nodes.size() <= SharedSigns::kNodes, "more nodes than a cluster has");
   if (settings_.signs == nullptr) settings_.signs = std::make_shared<SharedSigns>();
   for (auto& frames : outgoing_) frames.reserve(4 * kBurst);
   for (size_t port = 0; port < settings_.ports.size(); ++port)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -59,11 +60,15 @@ struct RouteSetup {
   IpAddress via;
 };
 
-// What the workers of one node tell each other without a message.
+// What the workers of one node tell each other without a message; written by worker 0.
 struct SharedSigns {
-  std::atomic<int64_t> peer_beat_ns{
-      INT64_MIN};  // when the peer was last heard on any link; written by worker 0
-  std::atomic<int64_t> peer_link_beat_ns{INT64_MIN};  // the same on the link that carries the mirror
+  static constexpr size_t kNodes = 16;
+  struct Sign {
+    std::atomic<uint64_t> boot{0};                 // of whom the two below speak
+    std::atomic<int64_t> beat_ns{INT64_MIN};       // when it was last heard on any link
+    std::atomic<int64_t> link_beat_ns{INT64_MIN};  // the same on the link that carries the mirror
+  };
+  std::array<Sign, kNodes> nodes;  // by position in WorkerSettings::nodes
 };
 
 struct WorkerSettings {
@@ -72,7 +77,7 @@ struct WorkerSettings {
   BootId boot;
   uint32_t cluster = 0;  // id in the headers of opened frames
   seal::KeyRing keys;
-  std::vector<NodeId> nodes;  // of the cluster, this one included
+  std::vector<NodeId> nodes;  // of the cluster, this one included; at most SharedSigns::kNodes
   Secret secret;
   uint16_t index = 0;
   uint16_t workers = 1;
@@ -83,7 +88,7 @@ struct WorkerSettings {
   Duration in_sync_lease = 60ms;
   Duration reset_hold = 3s;
   tcp::EngineSettings engine;
-  uint32_t mirror_window = 1024;  // frames
+  uint32_t mirror_window = 1024;  // frames, of each stream
   std::vector<PortSetup> ports;
   std::vector<RouteSetup> routes;
   std::vector<GroupSetup> groups;

@@ -48,8 +48,8 @@ bool Worker::run_once(Instant now) {
 Instant Worker::next_deadline() {
   Instant next =
       std::min({engine_.next_deadline(), resolver_.next_deadline(), next_beat_, check_.next_deadline()});
-  for (const auto& log : logs_)
-    if (log != nullptr) next = std::min(next, log->next_deadline());
+  for (const GroupMirror& mirror : mirrors_)
+    for (const auto& log : mirror.logs) next = std::min(next, log->next_deadline());
   if (opener_.owes_greeting()) next = std::min(next, next_greeting_);
   planned_ = std::max(next, now_);
   return next;
@@ -66,11 +66,12 @@ void Worker::notice_absence(Instant now) {
   if (absence <= settings_.interval) return;
   status_.stalls.fetch_add(1, std::memory_order_relaxed);
   next_beat_ = now;
-  for (auto& log : logs_)
-    if (log != nullptr) log->excuse(now);
-  if (absence > settings_.in_sync_lease)
-    for (auto& stream : incoming_)
+  for (GroupMirror& mirror : mirrors_) {
+    for (auto& log : mirror.logs) log->excuse(now);
+    if (absence <= settings_.in_sync_lease) continue;
+    for (IncomingStream& stream : mirror.incoming)
       if (stream.replica != nullptr) stream.replica->mark_stale();
+  }
   const bool silenced = absence > settings_.dead_after - settings_.interval;
   if (silenced)
     for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group) {
@@ -97,8 +98,6 @@ void Worker::beat(Instant now) {
   beat.workers = settings_.workers;
   beat.number = ++beat_number_;
   beat.progress = rounds_;
-  beat.dropped_standby = dropped_standby_;
-  beat.dropped_generation = dropped_generation_;
   publish_status();
   for (size_t i = 0; i < settings_.groups.size(); ++i) {
     const tcp::Group& group = engine_.group(static_cast<tcp::GroupIndex>(i));
@@ -108,10 +107,14 @@ void Worker::beat(Instant now) {
     g.epoch = beat_groups_[i].epoch;
     g.clock_us = group.clock.micros(now);
     g.standby_synced = beat_groups_[i].standby_synced;
-    g.legs_stale = status_.replica_state.load(std::memory_order_relaxed) ==
-                   static_cast<uint32_t>(mirror::Replica::State::stale);
+    using State = mirror::Replica::State;
+    const State held = status_.groups[i].replica_status().state;
+    g.legs_stale = held == State::none || held == State::stale;
     g.legs = status_.groups[i].legs.load(std::memory_order_relaxed);
     g.legs_unprotected = status_.groups[i].unprotected.load(std::memory_order_relaxed);
+    g.standby = beat_groups_[i].standby;
+    g.dropped_standby = mirrors_[i].dropped_standby;
+    g.dropped_generation = mirrors_[i].dropped_generation;
     beat.groups.push_back(g);
   }
   send_on_all_links(mirror::ClusterFrameKind::heartbeat, mirror::encode(beat));
@@ -160,50 +163,28 @@ void Worker::publish_status() {
         group.voice ? group.legs - std::min(group.legs, group.legs_mirrored) : 0, relaxed);
     status_.groups[i].clock_us.store(group.clock.micros(now_), relaxed);
   }
-  uint32_t worst = logs_.empty() ? 0 : 2;
-  uint32_t frames_waiting = 0;
-  uint32_t gates = 0;
+  for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group) publish_streams(group);
+}
+
+void Worker::publish_streams(tcp::GroupIndex group) {
+  const auto relaxed = std::memory_order_relaxed;
+  const auto& logs = mirrors_[group].logs;
+  WorkerStatus::GroupStatus& status = status_.groups[group];
+  uint32_t worst = logs.empty() ? 0 : 2;
+  uint32_t waiting = 0;
   uint64_t frames = 0;
-  uint64_t bytes = 0;
   uint64_t retransmitted = 0;
-  for (const auto& log : logs_) {
+  for (const auto& log : logs) {
     worst = std::min(worst, static_cast<uint32_t>(log->state()));
-    frames_waiting += log->channel().in_flight();
-    gates += log->gates_waiting();
+    waiting += log->channel().in_flight();
     frames += log->channel().frames_sent();
-    bytes += log->channel().bytes_sent();
     retransmitted += log->channel().retransmitted();
   }
-  status_.stream_state.store(worst, relaxed);
-  status_.stream_frames_waiting.store(frames_waiting, relaxed);
-  status_.stream_gates_waiting.store(gates, relaxed);
-  status_.stream_frames.store(frames, relaxed);
-  status_.stream_bytes.store(bytes, relaxed);
-  status_.stream_retransmitted.store(retransmitted, relaxed);
-  using State = mirror::Replica::State;
-  bool any_stale = false;
-  bool any_syncing = false;
-  bool any_none = incoming_.empty();
-  uint32_t legs = 0;
-  uint64_t records = 0;
-  for (const IncomingStream& stream : incoming_) {
-    if (stream.replica == nullptr) {
-      any_none = true;
-      continue;
-    }
-    any_stale |= stream.replica->state() == State::stale;
-    any_syncing |= stream.replica->state() == State::syncing;
-    any_none |= stream.replica->state() == State::none;
-    legs += stream.replica->legs();
-    records += stream.replica->records();
-  }
-  const State state = any_stale     ? State::stale
-                      : any_none    ? State::none
-                      : any_syncing ? State::syncing
-                                    : State::synced;
-  status_.replica_state.store(static_cast<uint32_t>(state), relaxed);
-  status_.replica_legs.store(legs, relaxed);
-  status_.replica_records.store(records, relaxed);
+  status.stream_state.store(worst, relaxed);
+  status.stream_frames_waiting.store(waiting, relaxed);
+  status.stream_frames.store(frames, relaxed);
+  status.stream_retransmitted.store(retransmitted, relaxed);
+  status.replica.store(replica_status(group).packed(), relaxed);
 }
 
 void Worker::send_ports() {
@@ -239,9 +220,11 @@ void Worker::emit(unsigned port, rte_mbuf* frame) {
 
 uint64_t Worker::drops_of(DropReason reason) const {
   uint64_t count = drops_.of(reason) + const_cast<tcp::Engine&>(engine_).drops().of(reason);
-  for (const auto& log : logs_) count += log->drops().of(reason);
-  for (const IncomingStream& stream : incoming_)
-    if (stream.replica != nullptr) count += stream.replica->drops().of(reason);
+  for (const GroupMirror& mirror : mirrors_) {
+    for (const auto& log : mirror.logs) count += log->drops().of(reason);
+    for (const IncomingStream& stream : mirror.incoming)
+      if (stream.replica != nullptr) count += stream.replica->drops().of(reason);
+  }
   return count;
 }
 

@@ -66,6 +66,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
     mirror::GroupRole role = mirror::GroupRole::idle;
     Epoch epoch;
     bool standby_synced = false;
+    NodeId standby;
   };
   struct ProbedWitness {
     IpAddress address;
@@ -74,6 +75,19 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   struct IncomingStream {
     std::unique_ptr<mirror::ChannelReceiver> channel;
     std::unique_ptr<mirror::Replica> replica;
+  };
+  // Both ends of a group's mirror. Groups have nothing in common here: each has its own standby and streams.
+  struct GroupMirror {
+    // As owner.
+    PeerNode standby;                                     // to whom control wants it mirrored
+    std::vector<std::unique_ptr<mirror::OwnerLog>> logs;  // by the standby's worker; empty: not mirrored
+    Instant open_at{};
+    NodeId dropped_standby;
+    uint32_t dropped_generation = 0;
+    // As standby. The streams are those of one owner under one epoch; whoever comes with a higher one ends
+    // them. While we own the group, or after, the epoch is ours.
+    Epoch epoch;
+    std::vector<IncomingStream> incoming;  // by the owner's worker
   };
 
   // set_up.cc
@@ -88,6 +102,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void greet(Instant now);
   void emit_sealed(unsigned port, rte_mbuf* plain);
   void publish_status();
+  void publish_streams(tcp::GroupIndex group);
   void send_ports();
 
   // receive.cc
@@ -97,24 +112,31 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   std::variant<DropReason, mirror::ClusterFrameView> open_cluster_frame(std::span<uint8_t> bytes);
   bool is_peer(NodeId node, BootId boot) const;
   void receive_mirror_data(const mirror::ClusterFrameView& view, rte_mbuf* frame, Instant now);
+  void receive_mirror_ack(const mirror::ClusterFrameView& view, Instant now);
+  void note_beat(const mirror::ClusterFrameView& view, uint16_t port, Instant now);
   void answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, Instant now);
   void look_for_witnesses(Instant now);
   void look_for_rivals();
 
   // mirroring.cc
   void mirror_round(Instant now);
-  void open_streams(Instant now);
-  void drop_stale_standby(Instant now);
-  void close_streams(Instant now);
-  void guard_replicas(Instant now);
-  bool owns_a_group() const;
-  Instant peer_heard() const;
-  mirror::OwnerLog* log_for(uint8_t shard);
-  mirror::ChannelAddress channel_address(uint8_t peer_worker) const;
+  void open_streams(tcp::GroupIndex group, Instant now);
+  void drop_stale_standby(tcp::GroupIndex group, Instant now);
+  void close_streams(tcp::GroupIndex group, Instant now);
+  void follow(tcp::GroupIndex group, const Epoch& epoch);
+  void guard_replicas(tcp::GroupIndex group, Instant now);
+  const SharedSigns::Sign* sign_of(NodeId node) const;
+  const PeerNode* peer_of(NodeId node) const;
+  mirror::OwnerLog* log_for(tcp::GroupIndex group, uint8_t shard);
+  mirror::ChannelAddress channel_address(tcp::GroupIndex group, const PeerNode& peer,
+                                         uint8_t peer_worker) const;
+  ReplicaStatus replica_status(tcp::GroupIndex group) const;
 
   // commands.cc
   bool take_commands(Instant now);
   void obey(const Command& command, Instant now);
+  void obey_for_group(tcp::GroupIndex group, const Command& command, Instant now);
+  void meet_peer(const Command& command);
   void promote(const Command& command, Instant now);
   void start_check(const Command& command, Instant now);
   void list_connections(Instant now);
@@ -152,13 +174,9 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   Instant next_greeting_{};
 
   // Mirror.
-  PeerNode peer_;
-  std::vector<std::unique_ptr<mirror::OwnerLog>> logs_;  // by the standby's worker
-  std::vector<IncomingStream> incoming_;                 // by the owner's worker
-  uint32_t generation_ = 0;
-  uint32_t dropped_generation_ = 0;
-  NodeId dropped_standby_;
-  Instant open_streams_at_{};
+  std::vector<PeerNode> peers_;       // by position in settings_.nodes
+  std::vector<GroupMirror> mirrors_;  // by position in settings_.groups
+  uint32_t generation_ = 0;           // of the streams of all groups
   std::vector<uint32_t> log_round_;
 
   Mailbox<Command> commands_;

@@ -160,6 +160,9 @@ void World::introduce(worker::Worker& to, uint16_t number, MemoryPort& port) {
   command.workers = 1;
   command.mac = port.mac();
   invariant(to.commands().send(command), "bench: no room for a command");
+  command.kind = worker::Command::Kind::standby;
+  command.group = kGroup;
+  invariant(to.commands().send(command), "bench: no room for a command");
 }
 
 void World::promote(worker::Worker& worker, uint32_t counter) {
@@ -208,7 +211,7 @@ bool World::drain_reports(worker::Worker& worker) {
 }
 
 bool World::synced() const {
-  return owner_->status().stream_state.load() == 2;
+  return owner_->status().groups[0].stream_state.load() == 2;
 }
 
 void World::reset_costs() {

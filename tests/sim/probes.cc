@@ -35,7 +35,7 @@ void Probes::harvest(NodeInProcess& node) {
     hit(Probe::timeout, c.timeouts);
     const worker::WorkerStatus& status = worker.status();
     hit(Probe::standby_dropped, status.standby_drops.load());
-    hit(Probe::mirror_frame_repeated, status.stream_retransmitted.load());
+    hit(Probe::mirror_frame_repeated, status.groups[0].stream_retransmitted.load());
     hit(Probe::mirror_log_full, worker.drops_of(DropReason::mirror_log_full));
     hit(Probe::pool_empty, worker.drops_of(DropReason::mbuf_pool_empty));
     hit(Probe::reset_withheld, worker.drops_of(DropReason::tcp_reset_suppressed));

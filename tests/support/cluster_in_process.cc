@@ -16,46 +16,53 @@ constexpr MacAddress kGroupMac({0x02, 0x55, 0x53, 0x00, 0x00, 0x01});
 constexpr uint16_t kFirstClientPort = 20000;
 constexpr uint8_t kFirstSlotMac = 0x10;
 
-std::string configuration(const ClusterInProcess::Settings& settings) {
+std::string node_text(unsigned number, unsigned workers) {
   return fmt::format(R"(
-cluster: {{name: in-process}}
-tcp: {{receive_buffer: 128KiB}}
-nodes:
-  - name: n1
-    id: 1
-    workers: {}
+  - name: n{0}
+    id: {0}
+    workers: {1}
     connections: 2000
     ports:
-      - {{name: front, device: "net_af_packet0,iface=front", roles: [front], address: 10.10.0.11/24}}
-      - {{name: back, device: "net_af_packet1,iface=back", roles: [back], address: 10.20.0.21/24}}
-      - {{name: peer, device: "net_af_packet2,iface=peer", roles: [peer]}}
-  - name: n2
-    id: 2
-    workers: {}
-    connections: 2000
-    ports:
-      - {{name: front, device: "net_af_packet0,iface=front", roles: [front], address: 10.10.0.12/24}}
-      - {{name: back, device: "net_af_packet1,iface=back", roles: [back], address: 10.20.0.22/24}}
-      - {{name: peer, device: "net_af_packet2,iface=peer", roles: [peer]}}
-pools:
-  - name: web
-    check: {{interval: 200ms, timeout: 150ms, rise: 2, fall: 3}}
-    backends:
-      - {{name: b1, address: 10.20.0.11, port: 80}}
-      - {{name: b2, address: 10.20.0.12, port: 80}}
-groups:
-  - name: web
-    id: 1
-    mac: "02:55:53:00:00:01"
-    virtual_ips: [10.10.0.10/24]
-    source_addresses: [10.20.0.100/24]
-    successors: [n1, n2]
-    accept_unprotected: {}
+      - {{name: front, device: "net_af_packet0,iface=front", roles: [front], address: 10.10.0.{2}/24}}
+      - {{name: back, device: "net_af_packet1,iface=back", roles: [back], address: 10.20.0.{3}/24}}
+      - {{name: peer, device: "net_af_packet2,iface=peer", roles: [peer]}})",
+                     number, workers, 10 + number, 20 + number);
+}
+
+// The second group's order of successors begins with the second node.
+std::string group_text(unsigned number, unsigned nodes, bool accept_unprotected) {
+  std::string successors;
+  for (unsigned i = 0; i < nodes; ++i)
+    successors += fmt::format("{}n{}", i == 0 ? "" : ", ", (number - 1 + i) % nodes + 1);
+  return fmt::format(R"(
+  - name: {0}
+    id: {1}
+    mac: "02:55:53:00:00:0{1}"
+    virtual_ips: [10.10.0.{1}0/24]
+    source_addresses: [10.20.0.10{2}/24]
+    successors: [{3}]
+    accept_unprotected: {4}
     services:
       - {{name: http, ports: 80, application: proxy, pool: web}}
-      - {{name: echo, ports: 7, application: echo}}
-)",
-                     settings.workers_of_n1, settings.workers_of_n2, settings.accept_unprotected);
+      - {{name: echo, ports: 7, application: echo}})",
+                     number == 1 ? "web" : "other", number, number - 1, successors, accept_unprotected);
+}
+
+std::string configuration(const ClusterInProcess::Settings& settings) {
+  std::string text = "cluster: {name: in-process}\ntcp: {receive_buffer: 128KiB}\nnodes:";
+  for (unsigned n = 1; n <= settings.nodes; ++n)
+    text += node_text(n, n == 1 ? settings.workers_of_n1 : n == 2 ? settings.workers_of_n2 : 1);
+  text += R"(
+pools:
+  - name: web
+    check: {interval: 200ms, timeout: 150ms, rise: 2, fall: 3}
+    backends:
+      - {name: b1, address: 10.20.0.11, port: 80}
+      - {name: b2, address: 10.20.0.12, port: 80}
+groups:)";
+  for (unsigned group = 1; group <= settings.groups; ++group)
+    text += group_text(group, settings.nodes, settings.accept_unprotected);
+  return text + "\n";
 }
 
 config::Config parse_or_end(const std::string& text) {
@@ -195,20 +202,23 @@ void ClusterInProcess::run_for(Duration length) {
 }
 
 bool ClusterInProcess::boot() {
-  start(0);
-  run_for(3ms);
-  start(1);
-  return run_until(
-      [&] {
-        return owner() == size_t{0} && is_protected() && control(0).health().up_count(PoolId(0)) == 2 &&
-               control(1).health().up_count(PoolId(0)) == 2;
-      },
-      10s);
+  for (size_t slot = 0; slot < settings_.nodes; ++slot) {
+    start(slot);
+    run_for(3ms);
+  }
+  const auto is_ready = [&] {
+    for (size_t group = 0; group < settings_.groups; ++group)
+      if (owner(group) != group % settings_.nodes || !is_protected(group)) return false;
+    for (size_t slot = 0; slot < settings_.nodes; ++slot)
+      if (control(slot).health().up_count(PoolId(0)) != 2) return false;
+    return true;
+  };
+  return run_until(is_ready, 10s);
 }
 
-StreamEnd& ClusterInProcess::transfer(uint32_t up, uint32_t down) {
+StreamEnd& ClusterInProcess::transfer(uint32_t up, uint32_t down, size_t group) {
   const auto number = static_cast<uint32_t>(transfers_.size() + 1);
-  StreamEnd& end = client().open(IpAddress::v4(kVirtual), PortNumber(80),
+  StreamEnd& end = client().open(IpAddress::v4(kVirtual + 10 * static_cast<uint32_t>(group)), PortNumber(80),
                                  static_cast<uint16_t>(kFirstClientPort + number), number, up, down, now_);
   transfers_.push_back(&end);
   return end;
@@ -235,39 +245,41 @@ bool ClusterInProcess::all_done() {
   });
 }
 
-std::optional<size_t> ClusterInProcess::owner() const {
+cluster::GroupState ClusterInProcess::state(size_t slot, size_t group) const {
+  return slots_[slot].node->control().controller().machine(group_id(group))->state();
+}
+
+std::optional<size_t> ClusterInProcess::owner(size_t group) const {
   std::optional<size_t> found;
   for (size_t slot = 0; slot < slots_.size(); ++slot) {
     const NodeInProcess* node = slots_[slot].node.get();
-    if (node == nullptr || node->paused() ||
-        !cluster::is_owner(node->control().controller().machine(GroupId(1))->state()))
-      continue;
+    if (node == nullptr || node->paused() || !cluster::is_owner(state(slot, group))) continue;
     if (found) return std::nullopt;
     found = slot;
   }
   return found;
 }
 
-bool ClusterInProcess::is_protected() const {
-  const auto owner_slot = owner();
-  if (!owner_slot) return false;
-  const auto state = [&](size_t slot) {
-    return slots_[slot].node->control().controller().machine(GroupId(1))->state();
-  };
-  if (state(*owner_slot) != cluster::GroupState::owner_protected) return false;
+std::optional<size_t> ClusterInProcess::standby(size_t group) const {
   for (size_t slot = 0; slot < slots_.size(); ++slot)
-    if (slot != *owner_slot && runs(slot) && state(slot) == cluster::GroupState::standby_synced) return true;
-  return false;
+    if (runs(slot) && state(slot, group) == cluster::GroupState::standby_synced) return slot;
+  return std::nullopt;
 }
 
-uint64_t ClusterInProcess::unprotected_legs() const {
-  const auto slot = owner();
+bool ClusterInProcess::is_protected(size_t group) const {
+  const auto owner_slot = owner(group);
+  return owner_slot && state(*owner_slot, group) == cluster::GroupState::owner_protected &&
+         standby(group).has_value();
+}
+
+uint64_t ClusterInProcess::unprotected_legs(size_t group) const {
+  const auto slot = owner(group);
   uint64_t count = 0;
   for (size_t w = 0; slot && w < slots_[*slot].node->workers(); ++w) {
     const tcp::ConnectionTable& legs = slots_[*slot].node->worker(w).engine().legs();
     for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
-      count +=
-          legs.is_live(leg) && legs[leg].group == 0 && legs[leg].partner != tcp::kNone && !legs[leg].mirrored;
+      count += legs.is_live(leg) && legs[leg].group == group && legs[leg].partner != tcp::kNone &&
+               !legs[leg].mirrored;
   }
   return count;
 }
@@ -325,12 +337,15 @@ std::string ClusterInProcess::describe() {
     const size_t skip = slot.log.size() > 40 ? slot.log.size() - 40 : 0;
     for (size_t i = skip; i < slot.log.size(); ++i) text += slot.log[i] + "\n";
     if (slot.node == nullptr) continue;
-    const auto* machine = slot.node->control().controller().machine(GroupId(1));
-    text += fmt::format("  now {} ({})\n", cluster::name_of(machine->state()), machine->why());
+    for (size_t group = 0; group < settings_.groups; ++group) {
+      const auto* machine = slot.node->control().controller().machine(group_id(group));
+      text += fmt::format("  now {} ({})\n", cluster::name_of(machine->state()), machine->why());
+    }
     for (size_t w = 0; w < slot.node->workers(); ++w) {
       worker::Worker* worker = &slot.node->worker(w);
-      text += fmt::format("  replica {} stream {} legs {} drops:", worker->status().replica_state.load(),
-                          worker->status().stream_state.load(), worker->engine().legs().size());
+      text += fmt::format("  replica {} stream {} legs {} drops:",
+                          static_cast<int>(worker->status().groups[0].replica_status().state),
+                          worker->status().groups[0].stream_state.load(), worker->engine().legs().size());
       for (size_t reason = 0; reason < kDropReasons; ++reason)
         if (const uint64_t n = worker->drops_of(static_cast<DropReason>(reason)); n > 0)
           text += fmt::format(" [{}: {}]", text_of(static_cast<DropReason>(reason)), n);

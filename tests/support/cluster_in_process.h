@@ -22,6 +22,8 @@ class ClusterInProcess {
   enum Network : size_t { front, back, peer, networks };
   struct Settings {
     uint64_t seed = 1;
+    unsigned nodes = 2;   // at most 5
+    unsigned groups = 1;  // or 2, the second one with n2 first among its successors
     unsigned workers_of_n1 = 1;
     unsigned workers_of_n2 = 1;
     uint64_t bits_per_second = 50'000'000;  // front and back
@@ -44,7 +46,7 @@ class ClusterInProcess {
   ClusterInProcess(const ClusterInProcess&) = delete;
   ClusterInProcess& operator=(const ClusterInProcess&) = delete;
 
-  // Slots 0 and 1 are n1 and n2; 2 is a third machine for whatever node it is told to be.
+  // Slots 0, 1, ... are n1, n2, ...; one that is left is a machine for whatever node it is told to be.
   void start(size_t slot, const std::string& as = "");
   void kill(size_t slot);
   void pause(size_t slot);  // SIGSTOP: everything of it stands still
@@ -69,16 +71,20 @@ class ClusterInProcess {
   Random& random() { return random_; }
   bool run_until(const std::function<bool()>& until, Duration limit);
   void run_for(Duration length);
-  // Starts both, n1 first, and runs until n1 owns with a synced standby and all backends are up.
+  // Starts all, n1 first, and runs until each group's first successor owns it with a synced standby, and all
+  // backends are up.
   bool boot();
 
   // A connection through the proxy: the client says `up` bytes, the backend answers with `down`.
-  StreamEnd& transfer(uint32_t up, uint32_t down);
+  StreamEnd& transfer(uint32_t up, uint32_t down, size_t group = 0);
   bool all_done();
-  std::optional<size_t> owner() const;  // the slot that runs and owns; nothing unless exactly one does
-  bool is_protected() const;            // an owner with a synced standby, as both see it
-  uint64_t unprotected_legs()
-      const;  // of whole sessions, at the owner; what is left of a closed one does not count
+  cluster::GroupState state(size_t slot, size_t group = 0) const;
+  // The slot that runs and owns; nothing unless exactly one does.
+  std::optional<size_t> owner(size_t group = 0) const;
+  std::optional<size_t> standby(size_t group = 0) const;  // that is synced
+  bool is_protected(size_t group = 0) const;              // an owner with a synced standby, as both see it
+  // Of whole sessions, at the owner; what is left of a closed one does not count.
+  uint64_t unprotected_legs(size_t group = 0) const;
   size_t slot_of_group_mac(
       Network which) const;  // where the switch sends the group's frames; SIZE_MAX: nowhere
   const Voice& voice(size_t slot) const { return slots_[slot].voice; }
@@ -95,6 +101,7 @@ class ClusterInProcess {
     std::vector<std::string> log;
   };
 
+  static GroupId group_id(size_t group) { return GroupId(static_cast<uint16_t>(group + 1)); }
   void run_node(size_t slot);
   void step();
   Instant next_instant() const;
@@ -109,7 +116,7 @@ class ClusterInProcess {
   std::array<std::unique_ptr<SwitchedNetwork>, networks> networks_;
   BufferPool host_pool_{8191};
   std::vector<std::unique_ptr<StreamHost>> hosts_;
-  std::array<Slot, 3> slots_;
+  std::array<Slot, 6> slots_;
   std::vector<StreamEnd*> transfers_;
 };
 

@@ -113,7 +113,7 @@ std::unique_ptr<MirroredPair::Node> MirroredPair::make_node() {
   node->cluster = std::make_unique<Cluster>(*this, node->engine, *node, BootId(next_boot_++));
   mirror::ChannelSender::Settings channel;
   channel.window = settings_.channel_window;
-  node->log = std::make_unique<mirror::OwnerLog>(channel, 0, node->engine, test_mbuf_pool(), *node);
+  node->log = std::make_unique<mirror::OwnerLog>(channel, 0, 0, node->engine, test_mbuf_pool(), *node);
   node->engine.add_group(GroupId(1));
   node->engine.add_address(0, addresses_.virtual_ip);
   node->engine.add_address(0, addresses_.source);

@@ -176,8 +176,8 @@ TEST(WholeNodes, AStandbyThatSleptThroughItsLeaseDoesNotSpeakForOldConnections) 
   c.forget_voice(1);
   c.resume(1);
   c.run_for(5ms);
-  const auto state = static_cast<uint32_t>(mirror::Replica::State::stale);
-  EXPECT_EQ(c.worker(1, 0).status().replica_state.load(), state) << c.describe();
+  EXPECT_EQ(c.worker(1, 0).status().groups[0].replica_status().state, mirror::Replica::State::stale)
+      << c.describe();
   EXPECT_EQ(c.worker(1, 0).engine().group(0).legs, 0U);
   c.kill(0);
   c.run_for(2s);

@@ -27,6 +27,7 @@ const ExpectedRow kExpected[] = {
   {S::standby_syncing,   {".",                  "=",                  "suspecting",    "claiming",    ".",             ".",                  "standby(stale)", "standby(synced)",    ".",        "maintenance", "."}},
   {S::standby_synced,    {".",                  "=",                  "suspecting",    "claiming",    ".",             ".",                  "standby(stale)", "=",                  ".",        "maintenance", "."}},
   {S::standby_stale,     {".",                  "=",                  "suspecting",    "suspecting",  ".",             ".",                  ".",              "standby(synced)",    ".",        "maintenance", "."}},
+  {S::standby_empty,     {".",                  "=",                  "suspecting",    "suspecting",  ".",             ".",                  ".",              "standby(synced)",    ".",        "maintenance", "."}},
   {S::suspecting,        {"=",                  "standby(synced)",    ".",             "claiming",    "claiming",      ".",                  "learning",       "=",                  ".",        "maintenance", "."}},
   {S::claiming,          {"=",                  "standby(stale)",     ".",             ".",           ".",             "owner(unprotected)", "fenced",         "=",                  ".",        "yielding",    "."}},
   {S::owner_unprotected, {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "owner(protected)",   "=",        "yielding",    "."}},
@@ -88,6 +89,7 @@ struct Rig {
     feed(E::owner_heard);
     if (state == S::standby_syncing) return;
     if (state == S::standby_stale) return mirror(Readiness::stale);
+    if (state == S::standby_empty) return mirror(Readiness::none);
     if (state == S::maintenance) return feed(E::retire);
     mirror(Readiness::synced);
     if (state == S::standby_synced) return;
@@ -136,7 +138,7 @@ TEST(FailoverTable, EveryStateAndEventIsAsWritten) {
       }
     }
   }
-  EXPECT_EQ(acting, 62U);
+  EXPECT_EQ(acting, 67U);
 }
 
 TEST(FailoverTable, ASupersededOwnerIsMutedBeforeItIsDemoted) {

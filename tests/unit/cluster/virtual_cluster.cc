@@ -151,7 +151,6 @@ void VirtualCluster::send_beat(uint16_t id) {
                                .boot = BootId(node.boot),
                                .number = ++node.beat_number,
                                .progress = node.progress,
-                               .dropped_standby = {},
                                .groups = node.controller->beat_groups()};
   const auto bytes = std::make_shared<std::vector<uint8_t>>(mirror::encode(beat));
   const MacAddress mac({2, 0, 0, 0, 9, static_cast<uint8_t>(id)});
@@ -187,6 +186,8 @@ void VirtualCluster::perform(Node& node, Actions actions) {
       });
     } else if (std::holds_alternative<Demote>(action)) {
       node.speaks.reset();
+    } else if (const auto* mirror = std::get_if<MirrorTo>(&action)) {
+      node.mirrors_to = mirror->standby;
     } else if (std::holds_alternative<Mute>(action)) {
       node.muted = true;
     } else if (std::holds_alternative<Unmute>(action)) {
@@ -226,7 +227,7 @@ bool VirtualCluster::linked(uint16_t a, uint16_t b) const {
   return false;
 }
 
-// What the mirror would say: a standby that follows the live owner is synced after a moment.
+// What the mirror would say: the standby of the live owner is synced after a moment, and nobody else.
 void VirtualCluster::report_mirrors() {
   at(now_ + 100ms, [this] { report_mirrors(); });
   for (auto& [id, owner] : nodes_) {
@@ -236,10 +237,10 @@ void VirtualCluster::report_mirrors() {
       if (other == id || !standby.controller || standby.paused || !linked(owner.id, standby.id)) continue;
       const FailoverMachine& machine = *standby.controller->machine(kGroup);
       if (!is_standby(machine.state()) || machine.followed()->node != NodeId(owner.id)) continue;
-      best = Readiness::synced;
-      act(other, [this](Controller& controller) {
-        return controller.on_mirror(kGroup, {Readiness::synced, 10, 0}, now_);
-      });
+      const bool is_chosen = owner.mirrors_to == NodeId(standby.id);
+      if (is_chosen) best = Readiness::synced;
+      const MirrorReport held{is_chosen ? Readiness::synced : Readiness::none, is_chosen ? 10U : 0U, 0};
+      act(other, [this, held](Controller& controller) { return controller.on_mirror(kGroup, held, now_); });
     }
     act(id, [this, best](Controller& controller) {
       return controller.on_mirror(kGroup, {best, 10, best == Readiness::synced ? 0U : 10U}, now_);

@@ -44,6 +44,7 @@ class VirtualCluster {
     std::string stopped;  // the sentence of Stop
     bool muted = false;
     std::optional<Epoch> speaks;  // workers promoted under this epoch
+    NodeId mirrors_to;            // zero: to nobody
     int promotions = 0, probes = 0, ownership_frames = 0;
     std::vector<Instant> promoted_at;
   };

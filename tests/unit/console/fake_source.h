@@ -31,7 +31,7 @@ class FakeSource final : public Source {
     group.mac = *MacAddress::parse("02:55:53:00:00:01");
     group.last_takeover = TakeoverView{NodeId(2), "all links silent", 90s, 100ms, 2ms, 350us, std::nullopt};
     view.groups = {group};
-    view.streams = {{0, NodeId(2), 3, 4096, 1, 800us}};
+    view.streams = {{0, "web", NodeId(2), 3, 4096, 1, 800us}};
     return view;
   }
   ConnectionsView connections(const ConnectionFilter& filter) override {

@@ -19,8 +19,6 @@ Heartbeat sample() {
                  .progress = 0x99aabbccddeeff00,
                  .reach_front = 100,
                  .reach_back = 50,
-                 .dropped_standby = NodeId(1),
-                 .dropped_generation = 9,
                  .groups = {}};
   beat.groups.push_back({.group = GroupId(1),
                          .role = GroupRole::owner,
@@ -29,7 +27,10 @@ Heartbeat sample() {
                          .standby_synced = true,
                          .legs_stale = false,
                          .legs = 1000,
-                         .legs_unprotected = 3});
+                         .legs_unprotected = 3,
+                         .standby = NodeId(3),
+                         .dropped_standby = NodeId(1),
+                         .dropped_generation = 9});
   beat.groups.push_back({.group = GroupId(2),
                          .role = GroupRole::releasing,
                          .epoch = {8, NodeId(1)},
@@ -37,7 +38,9 @@ Heartbeat sample() {
                          .standby_synced = false,
                          .legs_stale = true,
                          .legs = 5,
-                         .legs_unprotected = 0});
+                         .legs_unprotected = 0,
+                         .standby = {},
+                         .dropped_standby = {}});
   return beat;
 }
 
@@ -50,6 +53,9 @@ void expect_same_group(const GroupBeat& a, const GroupBeat& b) {
   EXPECT_EQ(a.legs_stale, b.legs_stale);
   EXPECT_EQ(a.legs, b.legs);
   EXPECT_EQ(a.legs_unprotected, b.legs_unprotected);
+  EXPECT_EQ(a.standby, b.standby);
+  EXPECT_EQ(a.dropped_standby, b.dropped_standby);
+  EXPECT_EQ(a.dropped_generation, b.dropped_generation);
 }
 
 void expect_same(const Heartbeat& a, const Heartbeat& b) {
@@ -61,8 +67,6 @@ void expect_same(const Heartbeat& a, const Heartbeat& b) {
   EXPECT_EQ(a.progress, b.progress);
   EXPECT_EQ(a.reach_front, b.reach_front);
   EXPECT_EQ(a.reach_back, b.reach_back);
-  EXPECT_EQ(a.dropped_standby, b.dropped_standby);
-  EXPECT_EQ(a.dropped_generation, b.dropped_generation);
   ASSERT_EQ(a.groups.size(), b.groups.size());
   for (size_t i = 0; i < a.groups.size(); ++i) expect_same_group(a.groups[i], b.groups[i]);
 }

@@ -112,11 +112,10 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
 }
 
 // RFC 7323 section 5.3 (PAWS). RSTs are exempt.
-bool Engine::check_timestamps(Connection& c, const wire::TcpSegment& s, Instant) {
+bool Engine::check_timestamps(Connection& c, const wire::TcpSegment& s, Instant now) {
   if (!c.timestamps || !s.options.timestamps || s.has(wire::kRst)) return true;
   if (static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) >= 0) return true;
-  soft_[c.soft].challenge_ack = true;
-  want_output(soft_[c.soft].leg);
+  challenge(c, soft_[c.soft].leg, now);
   return false;
 }
 
@@ -137,15 +136,13 @@ bool Engine::segment_acceptable(Connection& c, const wire::TcpSegment& s, Instan
   if (length == 0 && s.seq == c.rcv.nxt + window) return true;
   if (s.has(wire::kRst)) return false;
   Soft& soft = soft_[c.soft];
-  if (length == 0) {
-    soft.challenge_ack = true;  // a keepalive or window probe, or an old duplicate
-  } else if (before(s.seq, c.rcv.nxt)) {
-    ++soft.duplicate_acks_owed;  // waits until what it duplicates is committed
-    soft.duplicate_ack_at = c.rcv.nxt;
-    if (c.state == State::time_wait && s.has(wire::kFin)) c.active_ms = engine_ms(now);  // waits anew
-  } else {
-    soft.challenge_ack = true;
+  if (length == 0 || !before(s.seq, c.rcv.nxt)) {
+    challenge(c, soft.leg, now);  // a keepalive or window probe, an old duplicate, or a guess
+    return false;
   }
+  ++soft.duplicate_acks_owed;  // waits until what it duplicates is committed
+  soft.duplicate_ack_at = c.rcv.nxt;
+  if (c.state == State::time_wait && s.has(wire::kFin)) c.active_ms = engine_ms(now);  // waits anew
   want_output(soft.leg);
   return false;
 }
@@ -185,7 +182,8 @@ bool Engine::check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, I
 }
 
 // RFC 5961 section 7, per connection and never for all together: a global limit could be observed from
-// outside. Without a limit two ends that disagree would answer each other for ever.
+// outside. Without a limit two ends that disagree would answer each other for ever, and a flood in a peer's
+// name would be passed on to it. Keepalives and window probes come less often.
 void Engine::challenge(Connection& c, uint32_t leg, Instant now) {
   constexpr Duration kInterval = 100ms;
   Soft& soft = soft_[c.soft];

@@ -123,20 +123,21 @@ void Engine::receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival) 
   want_output(leg);
 }
 
-// A new SYN for a tuple in TIME-WAIT: RFC 6191 and RFC 1122 section 4.2.2.13. True if the old connection was
-// replaced.
+// A new SYN for a tuple in TIME-WAIT: RFC 6191 and RFC 1122 section 4.2.2.13. True if the old connection is
+// over. The new one is admitted as any other: also this SYN may be a stranger's.
 bool Engine::reopen_time_wait(uint32_t leg, Arrival& arrival) {
   Connection& c = legs_[leg];
   const wire::TcpSegment& s = arrival.segment;
+  if ((s.flags & (wire::kSyn | wire::kAck | wire::kRst | wire::kFin)) != wire::kSyn) return false;
   const bool newer_timestamp = c.timestamps && s.options.timestamps &&
                                static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0;
   if (!newer_timestamp && !after(s.seq, c.rcv.nxt)) return false;
   const FlowKey key = c.key;
   const GroupIndex group = c.group;
   const Service* service = find_listener(key.local, key.local_port);
-  if (service == nullptr) return false;
-  free_leg(leg);
-  open_passively(arrival, key, group, *service);
+  if (service == nullptr || !groups_[group].accepts) return false;
+  close(leg, CloseReason::finished, arrival.now);
+  admit(arrival, key, group, *service);
   return true;
 }
 

@@ -80,7 +80,7 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
   }
   if (c.state != State::time_wait) c.active_ms = engine_ms(now);
   if (c.state == State::syn_sent) return receive_in_syn_sent(c, leg, arrival);
-  if (c.state == State::time_wait && s.has(wire::kSyn) && reopen_time_wait(leg, arrival)) return;
+  if (c.state == State::time_wait && reopen_time_wait(leg, arrival)) return;
   Soft* soft = soft_for(c, leg, now);
   if (soft == nullptr) return drop(arrival, DropReason::tcp_table_full);
 

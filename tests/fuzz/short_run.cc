@@ -1,6 +1,8 @@
 // A main for a fuzz target built without libFuzzer: plays the seeds in the folder named, then random inputs
-// for two seconds. The same inputs every time; with a file instead of a folder, that input only.
+// for two seconds. The same inputs every time; with a file instead of a folder, that input only. An input
+// that ends the process is left in a file of the working directory.
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -33,10 +35,29 @@ Bytes random_input(understudy::Random& random, const std::vector<Bytes>& seeds) 
   return input;
 }
 
+// Not what a signal handler may do by the letter; but the process is about to end, and the input would be
+// lost.
+const Bytes* playing = nullptr;
+void keep_input(int number) {
+  if (std::FILE* file = std::fopen("fuzz-finding", "wb")) {
+    std::fwrite(playing->data(), 1, playing->size(), file);
+    std::fclose(file);
+    std::fputs("the input is in ./fuzz-finding\n", stderr);
+  }
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
+
+void play(const Bytes& input) {
+  playing = &input;
+  LLVMFuzzerTestOneInput(input.data(), input.size());
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
   using Clock = std::chrono::steady_clock;
+  for (const int number : {SIGABRT, SIGSEGV, SIGFPE, SIGILL}) std::signal(number, keep_input);
   std::vector<Bytes> seeds;
   const std::filesystem::path given = count > 1 ? arguments[1] : "";
   if (std::filesystem::is_directory(given)) {
@@ -45,13 +66,13 @@ int main(int count, char** arguments) {
   } else if (std::filesystem::exists(given)) {
     seeds.push_back(read_file(given));
   }
-  for (const Bytes& seed : seeds) LLVMFuzzerTestOneInput(seed.data(), seed.size());
+  for (const Bytes& seed : seeds) play(seed);
   size_t executions = seeds.size();
   understudy::Random random(1);
   const auto end = Clock::now() + std::chrono::seconds(2);
   for (; !std::filesystem::is_regular_file(given) && Clock::now() < end; ++executions) {
     const Bytes input = random_input(random, seeds);
-    LLVMFuzzerTestOneInput(input.data(), input.size());
+    play(input);
   }
   std::printf("%zu executions, %zu of them seeds\n", executions, seeds.size());
   return 0;

@@ -1,6 +1,7 @@
 #include "tests/support/hostile_wire.h"
 
 #include <cstring>
+#include <utility>
 
 #include "tests/support/mbuf_pool.h"
 
@@ -48,10 +49,10 @@ void HostileWire::End::transmit(rte_mbuf* frame, const FlowKey&) {
   put_ethernet(frame);
   auto& to = wire.wire_[index(other(side))];
   if (to.size() == kWireMost) {
-    rte_pktmbuf_free(to.front());
+    rte_pktmbuf_free(to.front().mbuf);
     to.pop_front();
   }
-  to.push_back(frame);
+  to.push_back({frame, false});
 }
 
 HostileWire::HostileWire(const Settings& settings) {
@@ -69,14 +70,14 @@ HostileWire::HostileWire(const Settings& settings) {
 
 HostileWire::~HostileWire() {
   for (auto& frames : wire_)
-    for (rte_mbuf* frame : frames) rte_pktmbuf_free(frame);
+    for (const Frame& frame : frames) rte_pktmbuf_free(frame.mbuf);
 }
 
 rte_mbuf* HostileWire::take(Side to, size_t at) {
   auto& frames = wire_[index(to)];
   if (frames.empty()) return nullptr;
   const auto it = frames.begin() + static_cast<std::ptrdiff_t>(at % frames.size());
-  rte_mbuf* frame = *it;
+  rte_mbuf* frame = it->mbuf;
   frames.erase(it);
   return frame;
 }
@@ -102,15 +103,17 @@ void HostileWire::lose(Side to, size_t at) {
 void HostileWire::repeat(Side to, size_t at) {
   auto& frames = wire_[index(to)];
   if (frames.empty() || frames.size() >= kWireMost) return;
-  rte_mbuf* copy = rte_pktmbuf_copy(frames[at % frames.size()], test_mbuf_pool(), 0, UINT32_MAX);
-  if (copy != nullptr) frames.push_back(copy);
+  const Frame& frame = frames[at % frames.size()];
+  rte_mbuf* copy = rte_pktmbuf_copy(frame.mbuf, test_mbuf_pool(), 0, UINT32_MAX);
+  if (copy != nullptr) frames.push_back({copy, frame.damaged});
 }
 
 // One bit: the checksums of IPv4 and TCP see it wherever it is.
 void HostileWire::damage(Side to, size_t at, uint32_t bit) {
   auto& frames = wire_[index(to)];
   if (frames.empty()) return;
-  rte_mbuf* frame = frames[at % frames.size()];
+  auto& [frame, damaged] = frames[at % frames.size()];
+  if (std::exchange(damaged, true)) return;
   const uint32_t bits = 8U * (frame->data_len - static_cast<uint32_t>(sizeof(wire::EthernetHeader)));
   const uint32_t place = bit % bits;
   rte_pktmbuf_mtod(frame, uint8_t*)[sizeof(wire::EthernetHeader) + place / 8] ^=

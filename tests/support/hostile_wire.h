@@ -61,6 +61,10 @@ class HostileWire {
   };
   static size_t index(Side side) { return static_cast<size_t>(side); }
   static Side other(Side side) { return side == Side::client ? Side::server : Side::client; }
+  struct Frame {
+    rte_mbuf* mbuf;
+    bool damaged;  // once: a second bit could make up for the first in the checksum
+  };
   rte_mbuf* take(Side to, size_t at);
   void receive(Side to, rte_mbuf* frame);
   void settle(End& end);
@@ -68,7 +72,7 @@ class HostileWire {
 
   Instant now_{1s};
   std::array<std::unique_ptr<End>, 2> ends_;
-  std::array<std::deque<rte_mbuf*>, 2> wire_;  // by whom they go to
+  std::array<std::deque<Frame>, 2> wire_;  // by whom they go to
 };
 
 }  // namespace understudy

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "tests/support/mbuf_pool.h"
 
@@ -177,7 +178,11 @@ void StreamPeer::on_data(tcp::Engine& engine, uint32_t index, Instant) {
   peer_finished = in.fin;
 }
 
-void StreamPeer::on_closed(tcp::Engine&, uint32_t, tcp::CloseReason why, Instant) {
+void StreamPeer::on_closed(tcp::Engine& engine, uint32_t index, tcp::CloseReason why, Instant now) {
+  // What stands there is ours even if we had not read on: the last chance.
+  const bool paused = !std::exchange(reading, true);
+  if (why == tcp::CloseReason::finished) on_data(engine, index, now);
+  reading = !paused;
   ++closed;
   reason = why;
 }

@@ -234,6 +234,45 @@ TEST_F(FloodTest, AResetDoesNotEndTimeWait) {
   EXPECT_EQ(bench.drops(DropReason::tcp_reset_ignored), 1U);
 }
 
+// RFC 6191: only a plain SYN with a newer number does.
+TEST_F(FloodTest, WhatBeginsATimeWaitConnectionAnew) {
+  const auto wait = [&](uint16_t port) {
+    const FlowKey flow = SegmentBench::flow(port);
+    const Seq iss = bench.connect(flow, Seq(5));
+    bench.engine.finish_writing(bench.engine.legs().find(bench.leg(flow)->key));
+    bench.settle();
+    bench.arrive(
+        {.key = flow, .seq = Seq(6), .ack = iss + 2, .flags = wire::kAck | wire::kFin, .window = 100});
+    return flow;
+  };
+  const FlowKey flow = wait(40000);
+  constexpr uint8_t kNot[] = {wire::kSyn | wire::kRst,
+                              wire::kSyn | wire::kAck,
+                              wire::kSyn | wire::kFin,
+                              wire::kSyn | wire::kRst | wire::kFin,
+                              wire::kFin,
+                              wire::kAck,
+                              0};
+  for (const uint8_t flags : kNot) {
+    bench.arrive({.key = flow, .seq = Seq(1'000'000), .flags = flags, .window = 100});
+    ASSERT_NE(bench.leg(flow), nullptr);
+    EXPECT_EQ(bench.leg(flow)->state, tcp::State::time_wait) << int{flags};
+  }
+  bench.arrive({.key = flow, .seq = Seq(1'000'000), .flags = wire::kSyn, .window = 100});
+  ASSERT_NE(bench.leg(flow), nullptr);
+  EXPECT_EQ(bench.leg(flow)->state, tcp::State::syn_received);
+  EXPECT_EQ(bench.leg(flow)->rcv.irs, Seq(1'000'000));
+  // In a flood the answer is a cookie, as for anybody else.
+  const FlowKey other = wait(40001);
+  flood(100);
+  const uint64_t cookies = bench.engine.counters().cookies_sent;
+  const Seq iss = bench.connect(other, Seq(1'000'000));
+  EXPECT_EQ(bench.engine.counters().cookies_sent, cookies + 1);
+  ASSERT_NE(bench.leg(other), nullptr);
+  EXPECT_EQ(bench.leg(other)->state, tcp::State::established);
+  EXPECT_TRUE(works(other, Seq(1'000'000), iss));
+}
+
 TEST_F(FloodTest, AFullTableGivesUpTimeWait) {
   for (uint16_t i = 0; i < 256; ++i) {
     const FlowKey flow = SegmentBench::flow(static_cast<uint16_t>(40000 + i));

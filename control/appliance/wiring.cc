@@ -38,6 +38,9 @@ worker::ServiceSetup service_setup(const config::ServiceConfig& service, GroupId
   setup.pool = service.pool.value_or(PoolId());
   setup.protect = service.protect;
   setup.idle_timeout = service.idle_timeout;
+  if (const auto& keepalive = service.keepalive)
+    setup.keepalive = {keepalive->idle, keepalive->interval, static_cast<uint8_t>(keepalive->probes)};
+  setup.user_timeout = service.user_timeout;
   return setup;
 }
 static_assert(static_cast<int>(config::ApplicationKind::tally) ==

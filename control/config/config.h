@@ -91,6 +91,13 @@ struct PoolConfig {
   Mark mark;
 };
 
+// TCP keep-alive (RFC 9293 section 3.8.4), to clients and to backends.
+struct KeepaliveConfig {
+  Duration idle = 2h;
+  Duration interval = 75s;
+  unsigned probes = 9;
+};
+
 struct ServiceConfig {
   std::string name;
   ServiceId id;  // position over all groups in the file, from 0
@@ -99,6 +106,8 @@ struct ServiceConfig {
   std::optional<PoolId> pool;  // proxy only
   bool protect = true;
   Duration idle_timeout = 15min;
+  std::optional<KeepaliveConfig> keepalive;
+  Duration user_timeout{0};  // 0: the number of retransmissions decides
   Mark mark;
 };
 

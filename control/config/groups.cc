@@ -112,6 +112,21 @@ void read_service_pool(Reading& reading, Fields& fields, const Config& config, S
                            : fmt::format("there is no pool `{}`; did you mean `{}`?", value->text, meant));
 }
 
+void read_keepalive(Reading& reading, const Value& value, const std::string& path, ServiceConfig& service) {
+  KeepaliveConfig& keepalive = service.keepalive.emplace();
+  Fields fields(reading, value, path, fmt::format("the keep-alive of service `{}`", service.name));
+  fields.duration("idle", keepalive.idle, {1s, 24 * 7 * 1h});
+  fields.duration("interval", keepalive.interval, {1s, 1h});
+  fields.number("probes", keepalive.probes, {2, 127},
+                Need::optional);  // one may get lost (RFC 9293, MUST-29)
+  fields.finish();
+  if (keepalive.idle >= service.idle_timeout)
+    fields.fault(
+        value, fmt::format("the keep-alive of service `{}` would begin after {}, but its `idle_timeout` "
+                           "ends an idle connection after {}; shorten `idle` or lengthen `idle_timeout`",
+                           service.name, duration_text(keepalive.idle), duration_text(service.idle_timeout)));
+}
+
 void read_service(Reading& reading, const Value& value, const std::string& path, Config& config,
                   GroupConfig& group, size_t& services_so_far) {
   ServiceConfig service;
@@ -127,6 +142,9 @@ void read_service(Reading& reading, const Value& value, const std::string& path,
   }
   fields.boolean("protect", service.protect);
   fields.duration("idle_timeout", service.idle_timeout, {1s, 24 * 7 * 1h});
+  if (const Value* keepalive = fields.mapping("keepalive", Need::optional))
+    read_keepalive(reading, *keepalive, path + ".keepalive", service);
+  fields.duration("user_timeout", service.user_timeout, {1s, 24h});
   fields.finish();
   group.services.push_back(std::move(service));
 }

@@ -159,7 +159,7 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   c.timestamps = r.options & kOptionTimestamps;
   c.sack = r.options & kOptionSack;
   c.active_open = r.options & kOptionActiveOpen;
-  c.active_ms = engine_.engine_ms(now);
+  engine_.note_heard(c, now);
   c.mirror_leg = owner_leg;
   const uint32_t client =
       is_bind && r.partner.get() < by_owner_leg_.size() ? mapped(r.partner.get()) : tcp::kNone;
@@ -233,7 +233,7 @@ bool Replica::apply_segment(std::span<const uint8_t> record, Instant now) {
   if (s.flags & kLegComplete) std::erase(incomplete_, r.leg.get());
   released_.clear();
   if (c.soft != tcp::kNone) engine_.forget_soft(leg);  // it goes on after all
-  c.active_ms = engine_.engine_ms(now);
+  engine_.note_heard(c, now);
   apply_state(c, leg, s);
   if (c.state == tcp::State::syn_sent) return true;
 

@@ -129,6 +129,7 @@ SoftRecord soft_record_of(const tcp::Connection& c, const tcp::Soft& soft, uint3
   r.persist_at = wire_of(soft.persist_at, now);
   r.delayed_ack_at = wire_of(soft.delayed_ack_at, now);
   r.last_sent_at = wire_of(soft.last_sent_at, now);
+  r.give_up_at = wire_of(soft.give_up_at, now);
   r.persist_backoff = soft.persist_backoff;
   r.retransmissions = soft.retransmissions;
   return r;
@@ -162,6 +163,7 @@ void restore(const SoftRecord& r, tcp::Connection& c, tcp::Soft& soft, Instant n
   soft.persist_at = instant_of(r.persist_at, now);
   soft.delayed_ack_at = instant_of(r.delayed_ack_at, now);
   soft.last_sent_at = instant_of(r.last_sent_at, now);
+  soft.give_up_at = instant_of(r.give_up_at, now);
   soft.persist_backoff = std::min<uint8_t>(r.persist_backoff, 8);
   soft.retransmissions = r.retransmissions;
 }

@@ -43,9 +43,9 @@ struct SoftRecord {
   be32_t duplicate_acks_owed, duplicate_ack_at, segments_since_ack;
   be64_t challenged_at;
   // Deadlines.
-  be64_t retransmit_at, probe_at, reorder_at, persist_at, delayed_ack_at, last_sent_at;
+  be64_t retransmit_at, probe_at, reorder_at, persist_at, delayed_ack_at, last_sent_at, give_up_at;
 };
-static_assert(sizeof(SoftRecord) == 248);
+static_assert(sizeof(SoftRecord) == 256);
 
 constexpr uint32_t kSoftAdopted = 1U << 0;
 constexpr uint32_t kSoftReorderingSeen = 1U << 1;

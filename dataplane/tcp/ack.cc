@@ -39,7 +39,7 @@ void Engine::acknowledge(Connection& c, uint32_t leg, Seq ack, uint32_t sacked, 
   uint32_t delivered = sacked + remove_acknowledged(c, soft, now, true);
   // RFC 6937 section 3: without SACK each duplicate acknowledgement was taken for a segment delivered.
   if (!c.sack) delivered -= std::min(delivered, soft.duplicate_acks * uint32_t{c.mss});
-  soft.retransmissions = 0;
+  note_progress(soft, now);
   soft.duplicate_acks = 0;
   want_log(leg);
   if (c.tx != kNone) {

@@ -63,6 +63,7 @@ struct Connection {
   uint32_t soft = kNone;
   // Engine time of the last segment, for idle timeouts. In TIME-WAIT: when it began, or began anew.
   uint32_t active_ms = 0;
+  uint32_t probed_ms = 0;         // engine time when the peer was last heard, or sent a keep-alive probe
   uint32_t application_word = 0;  // the application's own small state
   uint32_t mirror_leg = kNone;    // at the standby: the owner's index of this leg
   uint32_t receive_buffer = 0;    // bytes that may wait here for the application
@@ -74,6 +75,7 @@ struct Connection {
   uint8_t snd_scale = 0;  // the peer's window shift (RFC 7323 section 2)
   uint8_t rcv_scale = 0;  // ours
   uint8_t shard = 0;
+  uint8_t keepalive_probes = 0;  // sent since the peer was last heard
 
   bool window_scaling : 1 = false;
   bool timestamps : 1 = false;

@@ -164,6 +164,7 @@ Soft* Engine::soft_for(Connection& c, uint32_t leg, Instant now) {
   soft.congestion.start(settings_.congestion, c.mss, 0);
   soft.last_sent_at = now;
   soft.quick_acks = settings_.quick_acks;
+  if (const Service* service = find_service(c.service)) soft.user_timeout = service->user_timeout;
   return &soft;
 }
 
@@ -218,7 +219,7 @@ uint32_t Engine::connect(GroupIndex group, const FlowKey& key, const Service* se
   c.state = State::syn_sent;
   c.active_open = true;
   c.shard = shards_.shard_of(key);
-  c.active_ms = engine_ms(now);
+  note_heard(c, now);
   if (service != nullptr) {
     c.service = service->id;
     c.protect = service->protect;

@@ -77,6 +77,9 @@ struct EngineCounters {
   uint64_t retransmitted = 0;
   uint64_t timeouts = 0;
   uint64_t tail_loss_probes = 0;
+  uint64_t keepalive_probes = 0;
+  uint64_t keepalive_timeouts = 0;  // connections ended because no probe was answered
+  uint64_t user_timeouts = 0;
   uint64_t fast_recoveries = 0;
   uint64_t believed = 0;  // acknowledgements beyond snd.nxt accepted after a takeover
   uint64_t resumed = 0;   // adopted legs woken
@@ -174,6 +177,8 @@ class Engine {
   void erase_mirrored(uint32_t leg) { free_leg(leg); }
   // The stream offset that an acknowledgement number stands for; FIN's own number maps to tail.
   uint64_t offset_of_ack(const Connection& c, Seq ack) const;
+  // The peer has been heard, here or by the owner that tells us (liveness.cc).
+  void note_heard(Connection& c, Instant now);
   uint32_t engine_ms(Instant now) const { return static_cast<uint32_t>(to_ms(now - start_)); }
   // Legs that ended since the last round, with the generation they had: the mirror writes CLOSE for them.
   std::vector<ClosedLeg>& closed_legs() { return closed_legs_; }
@@ -198,7 +203,8 @@ class Engine {
     for (uint32_t at = soft.reassembly_first; at != kNone; at = pipes_.chunk(at).next)
       visit(pipes_.chunk(at), pipes_.bytes_of(pipes_.chunk(at)));
   }
-  // Standby: an empty soft state for a mirrored leg, which sleeps until wake_handed. Null: there is none left.
+  // Standby: an empty soft state for a mirrored leg, which sleeps until wake_handed. Null: there is none
+  // left.
   Soft* take_handed_soft(uint32_t leg, Instant now);
   // False: no room; the leg is then resumed as after a crash (forget_soft).
   bool add_handed_sent(uint32_t leg, const SentSegment& sent);
@@ -353,6 +359,14 @@ class Engine {
   void await_window(Connection& c, Soft& soft, Instant now);
   void enter_time_wait(Connection& c, uint32_t leg, Instant now);
   bool end_oldest_time_wait(Instant now);
+
+  // liveness.cc
+  void note_arrival(Connection& c, const wire::TcpSegment& s, Instant now);
+  bool keep_alive(Connection& c, uint32_t leg, const Service& service, Instant now);
+  void start_user_timeout(Soft& soft, Instant now);
+  void note_progress(Soft& soft, Instant now);
+  bool out_of_retries(const Connection& c, Soft& soft);
+  void give_up(Connection& c, uint32_t leg, Instant now);
 
   // engine.cc
   Soft* soft_for(Connection& c, uint32_t leg, Instant now);  // takes one if need be; null when there is none

@@ -45,6 +45,13 @@ struct Group {
   GroupClock clock;
 };
 
+// Probes to a peer from which nothing has come for long (RFC 9293 section 3.8.4).
+struct KeepAlive {
+  Duration idle{0};  // before the first probe; 0: there are none
+  Duration interval = 75s;
+  uint8_t probes = 9;  // unanswered ones end the connection
+};
+
 // A listening (address, port range). The service id is the same on every node.
 struct Service {
   ServiceId id;
@@ -60,6 +67,10 @@ struct Service {
   // limit.
   uint16_t segment_max = 0;
   Duration idle_timeout = 15min;
+  KeepAlive keepalive;
+  // How long what was sent may stay unacknowledged (RFC 9293 section 3.8.3), whatever the number of
+  // retransmissions. 0: that number decides.
+  Duration user_timeout{0};
 };
 
 }  // namespace understudy::tcp

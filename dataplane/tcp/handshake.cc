@@ -65,7 +65,7 @@ uint32_t Engine::begin_passively(const FlowKey& key, GroupIndex group, const Ser
   if (c.protect) ++groups_[group].legs;
   c.state = State::syn_received;
   c.shard = shards_.shard_of(key);
-  c.active_ms = engine_ms(now);
+  note_heard(c, now);
   choose_numbers(c, now);
   apply_syn_options(c, syn);
   if (soft_for(c, leg, now) == nullptr || !service.application->attach(*this, leg)) {

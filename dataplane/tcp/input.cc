@@ -78,7 +78,7 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     resume(c, leg, now);
     if (!legs_.is_live(leg)) return;
   }
-  if (c.state != State::time_wait) c.active_ms = engine_ms(now);
+  if (c.state != State::time_wait) note_arrival(c, s, now);
   if (c.state == State::syn_sent) return receive_in_syn_sent(c, leg, arrival);
   if (c.state == State::time_wait && reopen_time_wait(leg, arrival)) return;
   Soft* soft = soft_for(c, leg, now);
@@ -229,6 +229,7 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     challenge(c, leg, now);
     return false;
   }
+  if (soft.sent_first == kNone) note_progress(soft, now);  // an answer to a window probe
   const LegId id = legs_.id_of(leg);
   soft.rack.fack_before = soft.sacked_bytes > 0 ? soft.highest_sacked : c.snd.una;
   const uint32_t sacked = process_sack(c, soft, s, now);
@@ -261,6 +262,7 @@ void Engine::process_window(Connection& c, const wire::TcpSegment& s) {
   Soft& soft = soft_[c.soft];
   soft.persist_at = kNever;
   soft.persist_backoff = 0;
+  if (soft.sent_first == kNone) soft.give_up_at = kNever;
   want_output(soft.leg);
   want_log(soft.leg);
 }

@@ -316,10 +316,12 @@ void Engine::record_sent(Soft& soft, Seq seq, uint32_t length, Instant now) {
   sent.length = length;
   sent.sent_at = now;
   sent.previous = soft.sent_last;
-  if (soft.sent_last == kNone)
+  if (soft.sent_last == kNone) {
     soft.sent_first = at;
-  else
+    start_user_timeout(soft, now);
+  } else {
     sent_[soft.sent_last].next = at;
+  }
   soft.sent_last = at;
   soft.in_flight += length;
 }

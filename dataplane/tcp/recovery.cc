@@ -203,12 +203,8 @@ void Engine::send_tail_loss_probe(Connection& c, Soft& soft, Instant now) {
 // RFC 6298 (5.4) to (5.7).
 void Engine::retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Instant now) {
   ++counters_.timeouts;
-  const bool opening = c.state == State::syn_sent || c.state == State::syn_received;
-  const uint8_t retries = opening ? settings_.syn_retries : settings_.data_retries;
-  if (soft.retransmissions++ >= retries) {
-    if (!opening) send_reset(c, now);
-    return close(leg, CloseReason::timed_out, now);
-  }
+  const bool opening = !is_synchronised(c.state);
+  if (out_of_retries(c, soft)) return give_up(c, leg, now);
   if (soft.sent_first != kNone && sent_[soft.sent_first].sacked) {
     // The peer has dropped what it had SACKed (RFC 2018 section 8): forget its promises.
     for (uint32_t at = soft.sent_first; at != kNone; at = sent_[at].next) {

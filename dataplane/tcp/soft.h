@@ -88,8 +88,10 @@ struct Soft {
   Instant reorder_at = kNever;     // RACK reordering timer
   Instant persist_at = kNever;     // zero-window probe
   Instant delayed_ack_at = kNever;
+  Instant give_up_at = kNever;  // the user timeout
+  Duration user_timeout{0};     // of the service; 0: none
   uint8_t persist_backoff = 0;
-  uint8_t retransmissions = 0;  // of the oldest segment, in a row
+  uint8_t retransmissions = 0;  // of the oldest segment, or of window probes, unanswered in a row
   Instant last_sent_at{};       // for the restart after idle
 
   // What this leg costs without giving anything for it, and its place in the queue of those (admission.cc).

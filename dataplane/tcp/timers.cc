@@ -9,8 +9,8 @@ constexpr uint32_t kTimersPerRun = 4096;
 }
 
 void Engine::arm(Connection& c, Soft& soft) {
-  const Instant earliest =
-      std::min({soft.retransmit_at, soft.probe_at, soft.reorder_at, soft.persist_at, soft.delayed_ack_at});
+  const Instant earliest = std::min({soft.retransmit_at, soft.probe_at, soft.reorder_at, soft.persist_at,
+                                     soft.delayed_ack_at, soft.give_up_at});
   if (earliest == kNever)
     return;  // an armed entry fires in vain once; cheaper than to cancel and arm per segment
   if (!wheel_.is_armed(c.soft) || wheel_.deadline(c.soft) > earliest) wheel_.arm(c.soft, earliest);
@@ -58,6 +58,10 @@ void Engine::on_timer(uint32_t soft_index, Instant now) {
   Connection& c = legs_[leg];
   if (!groups_[c.group].voice) return;
   const LegId id = legs_.id_of(leg);
+  if (soft.give_up_at <= now) {
+    ++counters_.user_timeouts;
+    return give_up(c, leg, now);
+  }
   if (soft.delayed_ack_at <= now) {
     soft.delayed_ack_at = kNever;
     soft.ack_now = true;
@@ -67,7 +71,10 @@ void Engine::on_timer(uint32_t soft_index, Instant now) {
     rack_detect_loss(c, soft, now);
   }
   if (soft.probe_at <= now) send_tail_loss_probe(c, soft, now);
-  if (soft.persist_at <= now) send_window_probe(c, soft, now);
+  if (soft.persist_at <= now) {
+    if (soft.in_flight == 0 && out_of_retries(c, soft)) return give_up(c, leg, now);
+    send_window_probe(c, soft, now);
+  }
   if (soft.retransmit_at <= now) {
     if (soft.sent_first == kNone)
       soft.retransmit_at = kNever;  // a buffer shortage left nothing on record: output tries again
@@ -85,6 +92,7 @@ void Engine::await_window(Connection& c, Soft& soft, Instant now) {
   const Duration wait = std::min<Duration>(
       soft.rtt.rto() * (int64_t{1} << std::min<int>(soft.persist_backoff, 8)), RttEstimator::kRtoMax);
   soft.persist_at = now + wait;
+  if (soft.give_up_at == kNever) start_user_timeout(soft, now);
   arm(c, soft);
 }
 

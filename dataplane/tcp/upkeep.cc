@@ -36,7 +36,8 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
       service->application->on_data(*this, leg, now);
       if (!legs_.is_live(leg)) continue;
     }
-    if (service == nullptr || quiet_ms <= to_ms(service->idle_timeout)) continue;
+    if (service == nullptr || keep_alive(c, leg, *service, now)) continue;
+    if (quiet_ms <= to_ms(service->idle_timeout)) continue;
     // A proxied session is idle when both its legs are.
     if (c.partner != kNone && now_ms - legs_[c.partner].active_ms <= to_ms(service->idle_timeout)) continue;
     if (c.state == State::time_wait) continue;

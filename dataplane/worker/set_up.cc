@@ -93,6 +93,8 @@ void Worker::add_services() {
     service.last_port = setup.last_port;
     service.protect = setup.protect;
     service.idle_timeout = setup.idle_timeout;
+    service.keepalive = setup.keepalive;
+    service.user_timeout = setup.user_timeout;
     switch (setup.application) {
       case ApplicationKind::echo:
         service.application = &echo_;

@@ -48,6 +48,8 @@ struct ServiceSetup {
   PoolId pool;
   bool protect = true;
   Duration idle_timeout = 15min;
+  tcp::KeepAlive keepalive;
+  Duration user_timeout{0};
 };
 
 struct PoolSetup {

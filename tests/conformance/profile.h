@@ -37,6 +37,9 @@ struct ProfileSettings {
   // As Linux does it: what SO_SNDBUF and SO_RCVBUF are given is doubled, to make up for its own bookkeeping.
   bool doubles_buffers = false;
   bool nagle = true;
+  tcp::KeepAlive keepalive;
+  Duration user_timeout{0};
+  Duration idle_timeout = Duration::max();
 };
 ProfileSettings settings_of(const AdapterFlags& flags);
 

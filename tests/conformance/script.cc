@@ -50,6 +50,16 @@ ProfileSettings plain_settings() {
 Script::Script(const ProfileSettings& settings)
     : host_(settings, small_mbuf_pool(), Instant(1000s)), sockets_(host_, settings) {}
 
+// As a worker does it, slots are looked at about once a second.
+void Script::wait(Duration duration) {
+  const Instant end = host_.now() + duration;
+  while (host_.now() < end) {
+    host_.advance_to(std::min(end, host_.now() + 100ms));
+    host_.engine().upkeep(host_.now(), host_.engine().legs().capacity());
+    host_.settle();
+  }
+}
+
 void Script::arrives(std::string_view text) {
   std::istringstream in{std::string(text)};
   std::string flags, range, word;
@@ -152,10 +162,15 @@ void Script::close() {
 }
 
 tcp::SendReport Script::report() {
+  const tcp::Connection* c = connection();
+  return c == nullptr ? tcp::SendReport{} : host_.engine().report(*c);
+}
+
+tcp::Connection* Script::connection() {
   auto& legs = host_.engine().legs();
   for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
-    if (legs.is_live(leg)) return host_.engine().report(legs[leg]);
-  return {};
+    if (legs.is_live(leg)) return &legs[leg];
+  return nullptr;
 }
 
 }  // namespace understudy::conformance

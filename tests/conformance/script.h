@@ -18,8 +18,8 @@ class Script {
  public:
   explicit Script(const ProfileSettings& settings);
 
-  // Time passes; what timers send meanwhile is kept for left().
-  void wait(Duration duration) { host_.advance_to(host_.now() + duration); }
+  // Time passes; what timers and the slow rounds send meanwhile is kept for left().
+  void wait(Duration duration);
   void arrives(std::string_view segment);
   std::string left();
 
@@ -31,6 +31,10 @@ class Script {
   tcp::SendReport report();
   Sockets& sockets() { return sockets_; }
   int socket() const { return socket_; }
+  tcp::Engine& engine() { return host_.engine(); }
+  // The only connection; null when there is none.
+  tcp::Connection* connection();
+  VirtualHost& host() { return host_; }
 
  private:
   std::string text_of(const VirtualHost::Packet& packet);

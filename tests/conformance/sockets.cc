@@ -85,7 +85,9 @@ ServiceId Sockets::add_service(std::vector<IpAddress> addresses, PortNumber port
   service.application = this;
   service.nagle = profile_.nagle;
   service.segment_max = segment_max;
-  service.idle_timeout = Duration::max();
+  service.idle_timeout = profile_.idle_timeout;
+  service.keepalive = profile_.keepalive;
+  service.user_timeout = profile_.user_timeout;
   host_.engine().add_service(service);
   return service.id;
 }

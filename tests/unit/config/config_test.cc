@@ -115,6 +115,22 @@ TEST(Config, ReadsPoolsAndGroups) {
   EXPECT_EQ(config.groups[1].failback, Failback::manual);
 }
 
+TEST(Config, KeepaliveAndUserTimeoutOfAService) {
+  const auto result = parse(spoiled({{"idle_timeout: 5min}",
+                                      "idle_timeout: 5min, user_timeout: 30s,\n         "
+                                      "keepalive: {idle: 1min, interval: 5s, probes: 4}}"}}),
+                            "a.yaml");
+  ASSERT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);
+  const ServiceConfig& http = std::get<Config>(result).groups[0].services.at(0);
+  ASSERT_TRUE(http.keepalive.has_value());
+  EXPECT_EQ(http.keepalive->idle, 1min);
+  EXPECT_EQ(http.keepalive->interval, 5s);
+  EXPECT_EQ(http.keepalive->probes, 4U);
+  EXPECT_EQ(http.user_timeout, 30s);
+  EXPECT_FALSE(std::get<Config>(result).groups[0].services.at(1).keepalive.has_value());
+  EXPECT_EQ(std::get<Config>(result).groups[0].services.at(1).user_timeout, 0s);
+}
+
 TEST(Config, WithoutSecretFileWarnsAndDerivesFromTheName) {
   const auto a = parse(std::string(kGood), "a.yaml");
   const auto b = parse(spoiled({{"name: example", "name: other"}}), "b.yaml");

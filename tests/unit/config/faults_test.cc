@@ -59,6 +59,17 @@ const FaultCase kCases[] = {
      {{"5min", "5 minutes"}},
      {"a.yaml:43:80: `5 minutes` is not a duration; `idle_timeout` takes a whole number and a unit: 500us, "
       "20ms, 1s, 5min, 1h"}},
+    {"KeepaliveAfterTheIdleTimeout",
+     {{"idle_timeout: 5min", "keepalive: {interval: 10s}"}},
+     {"a.yaml:43:77: the keep-alive of service `http` would begin after 2h, but its `idle_timeout` ends an "
+      "idle "
+      "connection after 15min; shorten `idle` or lengthen `idle_timeout`"}},
+    {"KeepaliveOfOneProbe",
+     {{"idle_timeout: 5min", "keepalive: {idle: 10s, probes: 1}"}},
+     {"a.yaml:43:97: `probes` must be a whole number from 2 to 127, but `1` stands here"}},
+    {"UserTimeoutTooShort",
+     {{"idle_timeout: 5min", "user_timeout: 100ms"}},
+     {"a.yaml:43:80: `user_timeout` must be from 1s to 24h, but `100ms` stands here"}},
     {"BadSize",
      {{"256KiB", "256KB"}},
      {"a.yaml:9:23: `256KB` is not a size; `receive_buffer` takes a whole number and a unit: 256KiB, 512MiB, "

@@ -1,0 +1,79 @@
+// Whether the peer is still there: keep-alive probes on idle connections (RFC 9293 section 3.8.4), and how
+// long what was sent may stay unanswered (sections 3.8.3 and 3.8.6.1).
+#include <algorithm>
+
+#include "dataplane/tcp/engine.h"
+
+namespace understudy::tcp {
+
+void Engine::note_heard(Connection& c, Instant now) {
+  c.active_ms = c.probed_ms = engine_ms(now);
+  c.keepalive_probes = 0;
+}
+
+// An answer to a keep-alive probe says that the peer is there, not that anybody uses the connection: idle
+// timeouts go on.
+void Engine::note_arrival(Connection& c, const wire::TcpSegment& s, Instant now) {
+  const bool only_answers = c.keepalive_probes > 0 && s.length() == 0 && !s.has(wire::kRst) &&
+                            s.ack == c.snd.una && s.seq == c.rcv.nxt;
+  const uint32_t used_ms = c.active_ms;
+  note_heard(c, now);
+  if (only_answers) c.active_ms = used_ms;
+}
+
+// Called about once a second. True when the leg is gone. Neither the number of unanswered probes nor the time
+// of the last one is known to a standby: whoever takes over begins with a first probe, at once where the
+// owner had not told of a segment for that long.
+bool Engine::keep_alive(Connection& c, uint32_t leg, const Service& service, Instant now) {
+  const KeepAlive& keepalive = service.keepalive;
+  if (keepalive.idle == Duration::zero()) return false;
+  const bool may_idle =
+      c.state == State::established || c.state == State::close_wait || c.state == State::fin_wait_2;
+  const Duration wait = c.keepalive_probes == 0 ? keepalive.idle : keepalive.interval;
+  if (!may_idle || engine_ms(now) - c.probed_ms < to_ms(wait)) return false;
+  if (!c.resumed) resume(c, leg, now);
+  // What is in flight has a timer of its own (MUST-27), and nothing may be said before the SYN's commit.
+  if (!c.resumed || c.snd.una != c.snd.nxt || !after(c.rcv.committed, c.rcv.irs)) return false;
+  if (c.keepalive_probes >= keepalive.probes) {
+    ++counters_.keepalive_timeouts;
+    give_up(c, leg, now);
+    return true;
+  }
+  Soft* soft = c.soft == kNone ? nullptr : &soft_[c.soft];
+  if (!send_empty(c, soft, c.snd.nxt - 1, wire::kAck, now)) return false;
+  ++counters_.keepalive_probes;
+  ++c.keepalive_probes;
+  c.probed_ms = engine_ms(now);
+  return false;
+}
+
+void Engine::start_user_timeout(Soft& soft, Instant now) {
+  soft.give_up_at = soft.user_timeout == Duration::zero() ? kNever : now + soft.user_timeout;
+}
+
+// The peer has acknowledged something, or has answered a window probe: while it does, the connection stays
+// (MUST-37).
+void Engine::note_progress(Soft& soft, Instant now) {
+  soft.retransmissions = 0;
+  if (soft.sent_first == kNone && soft.persist_at == kNever)
+    soft.give_up_at = kNever;
+  else
+    start_user_timeout(soft, now);
+}
+
+// One more retransmission or window probe: would it be beyond R2 (RFC 9293 section 3.8.3)? A user timeout
+// takes the place of that number, as RFC 5482 has it.
+bool Engine::out_of_retries(const Connection& c, Soft& soft) {
+  const uint8_t retries = is_synchronised(c.state) ? settings_.data_retries : settings_.syn_retries;
+  const bool counted = !is_synchronised(c.state) || soft.user_timeout == Duration::zero();
+  if (counted && soft.retransmissions >= retries) return true;
+  if (soft.retransmissions < UINT8_MAX) ++soft.retransmissions;
+  return false;
+}
+
+void Engine::give_up(Connection& c, uint32_t leg, Instant now) {
+  if (is_synchronised(c.state)) send_reset(c, now);
+  close(leg, CloseReason::timed_out, now);
+}
+
+}  // namespace understudy::tcp

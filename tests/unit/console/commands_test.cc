@@ -42,8 +42,8 @@ TEST_F(Commands, ShowCluster) {
             "  last takeover  1 min 30 s ago from node 2: all links silent\n"
             "                 detection 100.0 ms, decision 2.0 ms, claim 350 us, first packet -\n"
             "\n"
-            "MIRROR WORKER  PEER  LAG FRAMES  LAG BYTES  RETRANSMITTED  LAST COMMIT\n"
-            "            0     2           3       4096              1       800 us\n");
+            "MIRROR WORKER  GROUP  PEER  LAG FRAMES  LAG BYTES  RETRANSMITTED  LAST COMMIT\n"
+            "            0  web       2           3       4096              1       800 us\n");
 }
 
 TEST_F(Commands, ShowClusterJson) {

@@ -113,7 +113,8 @@ void Worker::follow(tcp::GroupIndex group, const Epoch& epoch) {
 
 // Our mirror channel has been silent for the lease while the owner's heartbeats still come: it may have gone
 // on without us. (Both silent is a dead owner, and then these legs are what we are here for. What a restarted
-// owner says is no sign that its former life went on.)
+// owner says is no sign that its former life went on. An owner that stood still acknowledged nothing
+// meanwhile: the lease begins anew when it wakes up.)
 void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
   GroupMirror& mirror = mirrors_[group];
   const SharedSigns::Sign* sign = mirror.incoming.empty() ? nullptr : sign_of(mirror.epoch.node);
@@ -123,9 +124,13 @@ void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
         sign != nullptr && sign->boot.load(std::memory_order_acquire) == stream.channel->from_boot().value();
     const Instant heard =
         same_life ? Instant(Duration(sign->beat_ns.load(std::memory_order_relaxed))) : Instant::min();
-    if (stream.channel->is_open() && heard > stream.channel->last_heard() + settings_.in_sync_lease) {
+    const Instant woke =
+        same_life ? Instant(Duration(sign->woke_ns.load(std::memory_order_relaxed))) : Instant::min();
+    if (stream.channel->is_open() &&
+        heard > std::max(stream.channel->last_heard(), woke) + settings_.in_sync_lease) {
       stream.replica->mark_stale();
       stream.channel->close();
+      publish_status();  // control must not claim with what we have just let go
     }
     if (stream.replica->state() == mirror::Replica::State::stale && stream.channel->is_open())
       stream.channel->close();

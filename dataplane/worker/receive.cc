@@ -149,6 +149,9 @@ void Worker::note_beat(const mirror::ClusterFrameView& view, uint16_t port, Inst
   if (!is_peer(view.from, view.boot)) return;
   const auto at = std::ranges::find(settings_.nodes, view.from);
   SharedSigns::Sign& sign = settings_.signs->nodes[static_cast<size_t>(at - settings_.nodes.begin())];
+  const Instant before{Duration(sign.beat_ns.load(std::memory_order_relaxed))};
+  if (sign.boot.load(std::memory_order_relaxed) != view.boot.value() || before + 2 * settings_.interval < now)
+    sign.woke_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   sign.beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   if (port == peer_port_) sign.link_beat_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   sign.boot.store(view.boot.value(), std::memory_order_release);

@@ -76,7 +76,7 @@ void VirtualCluster::resume(uint16_t id) {
   // Whether a worker says first that it was away, or first reads what it missed, is chance.
   const bool stall_first = random_.chance(1, 2);
   auto tell = [&] {
-    constexpr Duration kWorkersSpeakFor = 80ms;  // dead_after less one interval
+    static constexpr Duration kWorkersSpeakFor = 80ms;  // dead_after less one interval
     act(id, [this, away](Controller& controller) {
       return controller.on_worker_stall(away, away > kWorkersSpeakFor, now_);
     });

@@ -5,6 +5,14 @@
 #include "dataplane/tcp/engine.h"
 
 namespace understudy::tcp {
+namespace {
+
+bool moved_lately(const Connection& c, uint32_t now_ms) {
+  constexpr uint32_t kLatelyMs = 5000;
+  return now_ms - c.active_ms < kLatelyMs;
+}
+
+}  // namespace
 
 void Engine::take_over(GroupIndex index, Epoch epoch, Instant now, Duration reset_hold) {
   Group& group = groups_[index];
@@ -28,6 +36,9 @@ void Engine::discard_legs(GroupIndex index) {
 
 void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   c.resumed = true;
+  // Who has been in TIME-WAIT for a while has acknowledged the FIN, or will be asked for it once more.
+  const bool owes_word =
+      is_synchronised(c.state) && (c.state != State::time_wait || moved_lately(c, engine_ms(now)));
   c.active_ms = engine_ms(now);
   ++counters_.resumed;
   Soft* soft = soft_for(c, leg, now);
@@ -69,7 +80,7 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   }
   if (c.state == State::time_wait) enter_time_wait(c, leg, now);
   // Acknowledge what is committed: a sender moves on without waiting for its timer.
-  soft->challenge_ack = is_synchronised(c.state) && !planned;
+  soft->challenge_ack = owes_word && !planned;
   want_output(leg);
   want_log(leg);
   tell_if_open(c, leg, now);
@@ -82,9 +93,9 @@ void Engine::tell_if_open(Connection& c, uint32_t leg, Instant now) {
   if (const Service* service = find_service(c.service)) service->application->on_open(*this, leg, now);
 }
 
-// Legs with unacknowledged data first, then those that moved lately; idle ones sleep until a segment comes.
+// Legs with unacknowledged data first, then those that moved lately and those whose TIME-WAIT has to end;
+// idle ones sleep until a segment comes.
 bool Engine::sweep(Instant now, uint32_t legs) {
-  constexpr uint32_t kLatelyMs = 5000;
   constexpr uint32_t kSlotsPerLeg =
       16;  // looked at per leg that may be woken: a round of the worker stays short
   for (uint32_t slots = legs * kSlotsPerLeg; sweep_.active && legs > 0 && slots > 0; --slots) {
@@ -97,10 +108,10 @@ bool Engine::sweep(Instant now, uint32_t legs) {
     if (!legs_.is_live(leg)) continue;
     Connection& c = legs_[leg];
     if (c.resumed || !groups_[c.group].voice) continue;
+    const bool over = c.state == State::time_wait;
     const bool owes_data = !is_synchronised(c.state) || our_fin_unacknowledged(c.state) ||
-                           (c.tx != kNone && (pipes_[c.tx].held() > 0 || pipes_[c.tx].fin));
-    const bool moved_lately = engine_ms(now) - c.active_ms < kLatelyMs;
-    if (!owes_data && !(sweep_.pass == 1 && moved_lately)) continue;
+                           (!over && c.tx != kNone && (pipes_[c.tx].held() > 0 || pipes_[c.tx].fin));
+    if (!owes_data && !(sweep_.pass == 1 && (over || moved_lately(c, engine_ms(now))))) continue;
     resume(c, leg, now);
     --legs;
   }

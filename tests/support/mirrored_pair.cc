@@ -203,6 +203,7 @@ void MirroredPair::transmit(Node& from, rte_mbuf* mbuf, const FlowKey&) {
     return rte_pktmbuf_free(mbuf);
   }
   if (from.cluster != nullptr) {
+    ++said_;
     if (&from != owner_) fault("two voices: " + place_of(*segment));
     check_promise(from, *segment);
   }

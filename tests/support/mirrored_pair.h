@@ -77,6 +77,7 @@ class MirroredPair {
   uint64_t events() const { return events_; }
   Instant now() const { return now_; }
   uint64_t checked() const { return checked_; }  // segments whose promises were compared with the replica
+  uint64_t said() const { return said_; }        // segments that left a node
   uint64_t drops_of_standby() const { return standby_drops_; }
   size_t sessions_lost() const { return lost_.size(); }
 
@@ -134,6 +135,7 @@ class MirroredPair {
   uint64_t order_ = 0;
   uint64_t events_ = 0;
   uint64_t checked_ = 0;
+  uint64_t said_ = 0;
   uint64_t standby_drops_ = 0;
   uint64_t next_boot_ = 1;
   uint32_t next_epoch_ = 1;

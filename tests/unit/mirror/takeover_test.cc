@@ -193,6 +193,20 @@ TEST(QuietSessions, SleepThroughASnapshotAndASecondTakeover) {
   }
 }
 
+// A minute's worth of ended connections would otherwise greet their peers in front of those that are alive.
+TEST(EndedSessions, SayNothingAtATakeover) {
+  MirroredPair::Settings settings;
+  for (int i = 0; i < 40; ++i) settings.plans.push_back({.request = 200, .response = 200});
+  MirroredPair pair(settings);
+  pair.run_until([] { return false; }, 8s);  // the peers' TIME-WAIT is over by then, ours is not
+  const uint64_t before = pair.said();
+  pair.crash_owner(MirroredPair::InFlight::arrives);
+  EXPECT_TRUE(pair.run_until([&] { return pair.taken_over(); }, 1s));
+  pair.run_until([] { return false; }, 1s);
+  EXPECT_EQ(pair.said(), before) << pair.describe();
+  EXPECT_EQ(pair.faults(), std::vector<std::string>());
+}
+
 MirroredPair::Path random_path(Random& random) {
   return {.delay = Duration(1us) * (20 + random.below(2000)),
           .loss_per_mille = random.chance(1, 2) ? random.below(60) : 0,

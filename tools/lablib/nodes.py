@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import time
@@ -44,6 +45,15 @@ def start(name):
     if not system.wait_until(lambda: processes(name) or started.poll() is not None, 5, 0.005) or \
             started.poll() is not None:
         raise LabError(f"{name} does not start:\n{system.tail(log_file(name))}")
+    prefer_sessions_of(processes(name))
+
+
+def prefer_sessions_of(found):
+    """Where the kernel shares processors out by session (sched_autogroup_enabled), niceness counts inside a session only."""
+    for process in found:
+        path = pathlib.Path(f"/proc/{process}/autogroup")
+        if path.exists():
+            path.write_text("-20", encoding="ascii")
 
 
 def send(name, number):

@@ -1,0 +1,108 @@
+#include "control/cluster/votes.h"
+
+#include <algorithm>
+
+namespace understudy::cluster {
+
+std::string_view explain(VoteReason reason) {
+  switch (reason) {
+    case VoteReason::granted:
+      return "granted";
+    case VoteReason::restarted:
+      return "it restarted a moment ago and may have promised something before";
+    case VoteReason::memory_lost:
+      return "it cannot read what it promised before and has not learnt yet who is in sync";
+    case VoteReason::lease_is_live:
+      return "it has promised to wait for another node whose lease may not be over";
+    case VoteReason::promised_higher:
+      return "it has granted a higher ballot";
+    case VoteReason::not_in_sync:
+      return "the candidate does not hold what the last owner promised";
+  }
+  return "unknown";
+}
+
+VoteMember::VoteMember(const VoteSettings& settings, const std::optional<KeptPromise>& kept, Instant now)
+    : settings_(settings), memory_lost_(!kept), silent_until_(now + settings.embargo()) {
+  if (kept) kept_ = *kept;
+}
+
+VoteReason VoteMember::judge(const TakeoverRequest& request, Instant now) const {
+  if (now < silent_until_) return VoteReason::restarted;
+  if (memory_lost_) return VoteReason::memory_lost;
+  if (request.ballot < kept_.promised) return VoteReason::promised_higher;
+  const bool waits_for_another = now < embargo_until_ && request.ballot.node != kept_.promised.node;
+  if (waits_for_another) return VoteReason::lease_is_live;
+  const InSyncRecord& record = kept_.record;
+  const bool somebody_owned = record.epoch != Epoch();
+  const bool in_sync = request.followed == record.epoch && record.holds(request.ballot.node);
+  if (somebody_owned && !request.cold && !in_sync) return VoteReason::not_in_sync;
+  return VoteReason::granted;
+}
+
+// The promise is also an embargo: the candidate's lease runs from before it asked.
+TakeoverAnswer VoteMember::ask(const TakeoverRequest& request, Instant now) {
+  const VoteReason reason = judge(request, now);
+  if (reason == VoteReason::granted) {
+    kept_.promised = request.ballot;
+    embargo_until_ = now + settings_.embargo();
+  }
+  return {request.ballot, reason, std::max(kept_.promised, request.ballot), kept_.record};
+}
+
+void VoteMember::release(const Epoch& ballot, Instant now) {
+  if (ballot == kept_.promised) embargo_until_ = std::min(embargo_until_, now);
+}
+
+// An owner above our promise has a majority without us.
+bool VoteMember::hear_owner(const Epoch& epoch, Instant received) {
+  if (received < silent_until_ || memory_lost_ || epoch < kept_.promised) return false;
+  kept_.promised = epoch;
+  embargo_until_ = std::max(embargo_until_, received + settings_.embargo());
+  return true;
+}
+
+bool VoteMember::record(const InSyncRecord& record) {
+  if (record.epoch < kept_.promised) return false;
+  kept_.promised = record.epoch;
+  kept_.record = std::max(kept_.record, record);
+  memory_lost_ = false;
+  return kept_.record == record;
+}
+
+VoteCandidate::State VoteCandidate::hear(NodeId from, const TakeoverAnswer& answer, Instant now) {
+  highest_ = std::max({highest_, request_.ballot, answer.highest});
+  if (state_ != State::asking || answer.ballot != request_.ballot) return state_;
+  // The grants are as old as the question: later nobody is bound by them any more.
+  if (now >= began_ + settings_.lease) return state_ = State::failed;
+  VoteReason& heard = answers_.try_emplace(from, answer.reason).first->second;
+  if (heard != VoteReason::granted) heard = answer.reason;
+  record_ = std::max(record_, answer.record);
+  const auto grants = static_cast<size_t>(
+      std::ranges::count(answers_, VoteReason::granted, &std::map<NodeId, VoteReason>::value_type::second));
+  if (grants < settings_.majority()) return state_;
+  // A single member may not have heard of the newest record; a majority has.
+  const bool in_sync = request_.followed == record_.epoch && record_.holds(request_.ballot.node);
+  const bool may_claim = request_.cold || record_.epoch == Epoch() || in_sync;
+  return state_ = may_claim ? State::granted : State::failed;
+}
+
+void VoteLease::sent(uint32_t number, Instant sent) {
+  beats_[number] = sent;
+  if (beats_.size() > kBeatsKept) beats_.erase(beats_.begin());
+  echoed(self_, number);
+}
+
+void VoteLease::echoed(NodeId member, uint32_t number) {
+  const auto beat = beats_.find(number);
+  if (beat == beats_.end()) return;
+  Instant& newest = confirmed_.try_emplace(member, Instant::min()).first->second;
+  newest = std::max(newest, beat->second);
+  if (confirmed_.size() < settings_.majority()) return;
+  std::vector<Instant> times;
+  for (const auto& [node, when] : confirmed_) times.push_back(when);
+  std::ranges::sort(times, std::greater<>());
+  until_ = std::max(until_, times[settings_.majority() - 1] + settings_.lease);
+}
+
+}  // namespace understudy::cluster

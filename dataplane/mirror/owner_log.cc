@@ -195,10 +195,11 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   r.rx_tail = rx.logged;
   r.tx_head = tx.head;
   r.tx_tail = content_begin(tx);
-  r.mss = c.mss;
+  r.mss = c.mss_agreed;
   r.snd_scale = c.snd_scale;
   r.rcv_scale = c.rcv_scale;
   r.options = options_of(c);
+  r.path_mtu = c.path_mtu;
   std::memcpy(at, &r, sizeof r);
   c.mirrored = true;
   ++engine_.group(c.group).legs_mirrored;
@@ -213,10 +214,11 @@ bool OwnerLog::write_agreed(uint32_t leg, Instant now) {
   r.header = header_of(RecordKind::agreed, sizeof r);
   r.leg = leg;
   r.irs = c.rcv.irs.raw();
-  r.mss = c.mss;
+  r.mss = c.mss_agreed;
   r.snd_scale = c.snd_scale;
   r.rcv_scale = c.rcv_scale;
   r.options = options_of(c);
+  r.path_mtu = c.path_mtu;
   std::memcpy(at, &r, sizeof r);
   return true;
 }
@@ -251,10 +253,11 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
   // is rare.
   const bool newly_agreed =
       c.active_open && c.state != tcp::State::syn_sent && !after(c.rcv.committed, c.rcv.irs);
-  if (newly_agreed && !write_agreed(leg, now)) {
+  if ((newly_agreed || (c.terms_changed && c.state != tcp::State::syn_sent)) && !write_agreed(leg, now)) {
     engine_.want_log(leg);
     return false;
   }
+  c.terms_changed = false;
   // Bytes that the sink acknowledged to a former owner before they came are held by nobody.
   rx.logged = std::min(std::max(rx.logged, engine_.pipes().begin_of(rx)), rx.tail);
   tcp::ReadCursor cursor;

@@ -21,7 +21,8 @@ namespace understudy::mirror {
 //   output   bytes in the send queue of a leg whose application writes them (snapshots only)
 //   close    the leg is gone
 //   mark     begin or end of a snapshot
-//   agreed   what the answer to our SYN settled: before the first segment record of a leg that we opened
+//   agreed   what the answer to our SYN settled: before the first segment record of a leg that we opened; and
+//            again when the path's MTU has changed
 //   soft, sent, early, release, adopt   a planned hand-over: soft_record.h
 enum class RecordKind : uint8_t {
   open = 1,
@@ -96,11 +97,12 @@ struct OpenRecord {
   be64_t rx_tail;  // ... after everything below this has been received
   be64_t tx_head;
   be64_t tx_tail;
-  be16_t mss;
+  be16_t mss;  // as the SYNs settled it
   uint8_t snd_scale;
   uint8_t rcv_scale;
   uint8_t options;  // OpenOption
-  uint8_t reserved[3];
+  uint8_t reserved;
+  be16_t path_mtu;  // 0: not limited
 };
 static_assert(sizeof(OpenRecord) == 4 + 4 + 28 + 4 + 32 + 8 + 20 + 32 + 8);
 constexpr uint8_t kOptionWindowScaling = 0x01;
@@ -126,7 +128,8 @@ struct AgreedRecord {
   uint8_t snd_scale;
   uint8_t rcv_scale;
   uint8_t options;  // OpenOption
-  uint8_t reserved[3];
+  uint8_t reserved;
+  be16_t path_mtu;
 };
 static_assert(sizeof(AgreedRecord) == 20);
 

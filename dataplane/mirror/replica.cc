@@ -97,7 +97,7 @@ bool Replica::apply(std::span<const uint8_t> record, Instant now) {
       return load(record, r) && apply_open(r, r.header.kind == static_cast<uint8_t>(RecordKind::bind), now);
     }
     case RecordKind::agreed:
-      return apply_agreed(record);
+      return apply_agreed(record, now);
     case RecordKind::segment:
       return apply_segment(record, now);
     case RecordKind::output:
@@ -152,7 +152,8 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   c.snd.wnd_max = r.snd_wnd_max.get();
   c.application_word = r.application_word.get();
   c.backend = BackendId(r.backend.get());
-  c.mss = std::max<uint16_t>(r.mss.get(), 64);
+  c.mss_agreed = std::max<uint16_t>(r.mss.get(), 64);
+  engine_.use_path_mtu(c, r.path_mtu.get(), now);
   c.snd_scale = std::min<uint8_t>(r.snd_scale, 14);
   c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14);
   c.window_scaling = r.options & kOptionWindowScaling;
@@ -204,14 +205,15 @@ void Replica::apply_state(tcp::Connection& c, uint32_t, const LegState& s) {
   if (s.flags & kLegOpened) c.opened = true;
 }
 
-bool Replica::apply_agreed(std::span<const uint8_t> record) {
+bool Replica::apply_agreed(std::span<const uint8_t> record, Instant now) {
   AgreedRecord r;
   if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
   const uint32_t leg = mapped(r.leg.get());
   if (leg == tcp::kNone) return true;
   tcp::Connection& c = engine_.legs()[leg];
   c.rcv.irs = Seq(r.irs.get());
-  c.mss = std::max<uint16_t>(r.mss.get(), 64);
+  c.mss_agreed = std::max<uint16_t>(r.mss.get(), 64);
+  engine_.use_path_mtu(c, r.path_mtu.get(), now);
   c.snd_scale = std::min<uint8_t>(r.snd_scale, 14);
   c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14);
   c.window_scaling = r.options & kOptionWindowScaling;

@@ -67,7 +67,11 @@ struct Connection {
   uint32_t application_word = 0;  // the application's own small state
   uint32_t mirror_leg = kNone;    // at the standby: the owner's index of this leg
   uint32_t receive_buffer = 0;    // bytes that may wait here for the application
-  uint16_t mss = 536;  // largest segment that we may send, options excluded (RFC 9293 section 3.7.1)
+  // Largest segment that we may send, options excluded (RFC 9293 section 3.7.1): what the SYNs settled, or
+  // what the path takes if that is less.
+  uint16_t mss = 536;
+  uint16_t mss_agreed = 536;
+  uint16_t path_mtu = 0;  // as a router has told (RFC 1191, RFC 8201); 0: no less than our own link's
   ServiceId service;
   BackendId backend;
   State state = State::syn_sent;
@@ -90,6 +94,7 @@ struct Connection {
   bool log_pending : 1 = false;     // stands in the engine's log list
   bool opened : 1 = false;          // the application has been told
   bool more_follows : 1 = false;    // the application says so: what stands last is not pushed
+  bool terms_changed : 1 = false;   // the mirror has to say again what was agreed
   bool nagle : 1 = false;           // small segments wait for acknowledgements (RFC 9293 section 3.7.4)
 };
 static_assert(sizeof(Connection) <= 192, "an idle proxied session must fit 512 bytes");

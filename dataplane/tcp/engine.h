@@ -12,6 +12,7 @@
 #include "dataplane/tcp/connection_table.h"
 #include "dataplane/tcp/cookie.h"
 #include "dataplane/tcp/group.h"
+#include "dataplane/tcp/path_mtu_table.h"
 #include "dataplane/tcp/pipe.h"
 #include "dataplane/tcp/shard.h"
 #include "dataplane/tcp/soft.h"
@@ -134,6 +135,8 @@ class Engine {
 
   // -- the wire (input.cc). Takes the frame.
   void receive(rte_mbuf* frame, const wire::TcpSegment& segment, Instant now);
+  // An ICMP error about a segment of ours (network_errors.cc). Always counted under a drop reason.
+  void receive_error(const wire::IcmpError& error, Instant now);
   // Payload bytes that may still be accepted before the next log round; beyond it payload is dropped
   // unacknowledged.
   void set_payload_budget(uint64_t bytes) { payload_budget_ = bytes; }
@@ -177,6 +180,8 @@ class Engine {
   void erase_mirrored(uint32_t leg) { free_leg(leg); }
   // The stream offset that an acknowledgement number stands for; FIN's own number maps to tail.
   uint64_t offset_of_ack(const Connection& c, Seq ack) const;
+  // What the owner says that the path to the peer takes; 0: no limit (network_errors.cc).
+  void use_path_mtu(Connection& c, uint16_t mtu, Instant now);
   // The peer has been heard, here or by the owner that tells us (liveness.cc).
   void note_heard(Connection& c, Instant now);
   uint32_t engine_ms(Instant now) const { return static_cast<uint32_t>(to_ms(now - start_)); }
@@ -298,7 +303,7 @@ class Engine {
                            const wire::TcpSegment& syn, Instant now);
   void choose_numbers(Connection& c, Instant now);
   uint8_t own_window_shift() const;
-  void apply_syn_options(Connection& c, const wire::TcpSegment& s);
+  void apply_syn_options(Connection& c, const wire::TcpSegment& s, Instant now);
   void become_established(Connection& c, uint32_t leg, Instant now);
   bool reopen_time_wait(uint32_t leg, Arrival& arrival);
 
@@ -360,6 +365,11 @@ class Engine {
   void enter_time_wait(Connection& c, uint32_t leg, Instant now);
   bool end_oldest_time_wait(Instant now);
 
+  // network_errors.cc
+  void settle_mss(Connection& c);
+  void refresh_path_mtu(Connection& c, uint32_t leg, Instant now);
+  void packet_too_big(Connection& c, uint32_t leg, const wire::IcmpError& error, Instant now);
+
   // liveness.cc
   void note_arrival(Connection& c, const wire::TcpSegment& s, Instant now);
   bool keep_alive(Connection& c, uint32_t leg, const Service& service, Instant now);
@@ -409,6 +419,7 @@ class Engine {
   BurdenQueue embryonic_;
   BurdenQueue stalled_;
   SourceTable sources_;
+  PathMtuTable path_mtus_;
   std::vector<Group> groups_;
   std::vector<Address> addresses_;
   std::vector<Service> services_;

@@ -24,10 +24,12 @@ uint8_t Engine::own_window_shift() const {
   return shift;
 }
 
-void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s) {
+void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s, Instant now) {
   const auto& o = s.options;
-  c.mss = static_cast<uint16_t>(
+  c.mss_agreed = static_cast<uint16_t>(
       std::clamp<uint32_t>(o.mss.value_or(mss_unsaid(c.key.local)), 64, mss_to_offer(c)));
+  c.path_mtu = path_mtus_.find(c.key.remote, now);
+  settle_mss(c);
   c.window_scaling = settings_.window_scaling && o.window_scale.has_value();
   c.snd_scale = std::min<uint8_t>(o.window_scale.value_or(0), 14);  // RFC 7323 section 2.3
   if (!c.window_scaling) c.rcv_scale = 0;
@@ -67,7 +69,7 @@ uint32_t Engine::begin_passively(const FlowKey& key, GroupIndex group, const Ser
   c.shard = shards_.shard_of(key);
   note_heard(c, now);
   choose_numbers(c, now);
-  apply_syn_options(c, syn);
+  apply_syn_options(c, syn, now);
   if (soft_for(c, leg, now) == nullptr || !service.application->attach(*this, leg)) {
     free_leg(leg);
     return kNone;
@@ -107,7 +109,7 @@ void Engine::receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival) 
   Soft* soft = soft_for(c, leg, arrival.now);
   if (soft == nullptr) return drop(arrival, DropReason::tcp_table_full);
   const Seq una = c.snd.una;
-  apply_syn_options(c, s);
+  apply_syn_options(c, s, arrival.now);
   soft->congestion.start(settings_.congestion, c.mss, 0);
   if (!acks_syn) {  // simultaneous open
     c.snd.una = una;

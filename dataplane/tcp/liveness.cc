@@ -55,6 +55,7 @@ void Engine::start_user_timeout(Soft& soft, Instant now) {
 // (MUST-37).
 void Engine::note_progress(Soft& soft, Instant now) {
   soft.retransmissions = 0;
+  soft.soft_error = false;
   if (soft.sent_first == kNone && soft.persist_at == kNever)
     soft.give_up_at = kNever;
   else
@@ -73,7 +74,9 @@ bool Engine::out_of_retries(const Connection& c, Soft& soft) {
 
 void Engine::give_up(Connection& c, uint32_t leg, Instant now) {
   if (is_synchronised(c.state)) send_reset(c, now);
-  close(leg, CloseReason::timed_out, now);
+  // What the network said meanwhile explains it (RFC 9293 section 3.9.2.2).
+  const bool unreachable = c.soft != kNone && soft_[c.soft].soft_error;
+  close(leg, unreachable ? CloseReason::unreachable : CloseReason::timed_out, now);
 }
 
 }  // namespace understudy::tcp

@@ -89,6 +89,7 @@ struct Soft {
   Instant persist_at = kNever;     // zero-window probe
   Instant delayed_ack_at = kNever;
   Instant give_up_at = kNever;  // the user timeout
+  bool soft_error = false;      // the network has said so since the peer last acknowledged anything
   Duration user_timeout{0};     // of the service; 0: none
   uint8_t persist_backoff = 0;
   uint8_t retransmissions = 0;  // of the oldest segment, or of window probes, unanswered in a row

@@ -43,11 +43,11 @@ constexpr bool our_fin_unacknowledged(State state) {
 }
 
 // Why a connection ended; what the application is told.
-enum class CloseReason : uint8_t { finished, reset_by_peer, refused, timed_out, idle, aborted };
+enum class CloseReason : uint8_t { finished, reset_by_peer, refused, timed_out, unreachable, idle, aborted };
 
 constexpr std::string_view name_of(CloseReason reason) {
-  constexpr std::string_view kNames[] = {"finished",  "reset by peer", "refused",
-                                         "timed out", "idle",          "aborted"};
+  constexpr std::string_view kNames[] = {"finished",    "reset by peer", "refused", "timed out",
+                                         "unreachable", "idle",          "aborted"};
   return kNames[static_cast<size_t>(reason)];
 }
 

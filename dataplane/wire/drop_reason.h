@@ -23,6 +23,13 @@ namespace understudy {
   X(ip_protocol_unknown, "IP protocol that no one here handles")                                     \
   X(icmp_malformed, "ICMP malformed or checksum wrong")                                              \
   X(icmp_ignored, "ICMP type that is not acted upon")                                                \
+  X(icmp_source_quench, "ICMP source quench, ignored (RFC 6633)")                                    \
+  X(icmp_error_malformed, "ICMP error that quotes no segment which its receiver could have sent")    \
+  X(icmp_error_stale, "ICMP error about nothing that is in flight (RFC 5927)")                       \
+  X(icmp_error_soft, "ICMP error noted; the connection goes on (RFC 9293 section 3.9.2.2)")          \
+  X(icmp_error_refused, "ICMP error that ended an attempt to open a connection")                     \
+  X(icmp_mtu_implausible, "ICMP packet too big with an MTU that cannot be")                          \
+  X(icmp_mtu_lowered, "ICMP packet too big: path MTU lowered")                                       \
   X(nd_malformed, "neighbour discovery message malformed, or not from this link")                    \
   X(nd_ignored, "router discovery or redirect: routers are configured here")                         \
   X(tcp_header_length, "TCP header length wrong")                                                    \

@@ -94,12 +94,17 @@ IcmpEchoRequest echo_request(const Packet& ip) {
           static_cast<uint16_t>(ip.payload.size())};
 }
 
+ParsedFrame parsed_error(const std::variant<DropReason, IcmpError>& outcome) {
+  if (const auto* error = std::get_if<IcmpError>(&outcome)) return *error;
+  return std::get<DropReason>(outcome);
+}
+
 ParsedFrame parse_icmp(const Packet& ip) {
   const Bytes message = ip.payload;
   if (message.size() < sizeof(IcmpEcho)) return DropReason::icmp_malformed;
   if (message[0] != kIcmpEchoRequest) {
-    return checksum_finish(checksum_add(0, message)) == 0 ? DropReason::icmp_ignored
-                                                          : DropReason::icmp_malformed;
+    if (checksum_finish(checksum_add(0, message)) != 0) return DropReason::icmp_malformed;
+    return parsed_error(parse_icmp_error(message, ip.destination));
   }
   if (!is_icmp_echo_request(message)) return DropReason::icmp_malformed;
   return echo_request(ip);
@@ -124,7 +129,7 @@ ParsedFrame parse_icmpv6(const Packet& ip) {
   const uint8_t type = message[0];
   if (type >= kRouterSolicitation && type <= kRedirect) return parse_discovery(ip, type);
   if (ip.source.is_unspecified()) return DropReason::ip_source_invalid;
-  if (type != kIcmpv6EchoRequest) return DropReason::icmp_ignored;
+  if (type != kIcmpv6EchoRequest) return parsed_error(parse_icmpv6_error(message, ip.destination));
   if (message[1] != 0) return DropReason::icmp_malformed;
   return echo_request(ip);
 }
@@ -183,12 +188,21 @@ ParsedFrame parse_ipv6(Bytes bytes) {
   }
 }
 
+std::optional<FlowKey> flow_of(const std::variant<DropReason, IcmpError>& outcome) {
+  if (const auto* error = std::get_if<IcmpError>(&outcome)) return error->flow;
+  return std::nullopt;
+}
+
 std::optional<FlowKey> peek_ipv4(Bytes bytes) {
   if (bytes.size() < sizeof(Ipv4Header)) return std::nullopt;
   const auto ip = read<Ipv4Header>(bytes);
   const size_t length = header_length(ip);
-  if (ip.version_and_length >> 4 != 4 || length < sizeof(Ipv4Header) || ip.protocol != kProtocolTcp ||
-      is_fragment(ip) || bytes.size() < length + sizeof(TcpHeader) ||
+  if (ip.version_and_length >> 4 != 4 || length < sizeof(Ipv4Header) || is_fragment(ip)) return std::nullopt;
+  if (ip.protocol == kProtocolIcmp && length <= ip.total_length.get() &&
+      ip.total_length.get() <= bytes.size())
+    return flow_of(parse_icmp_error(bytes.first(ip.total_length.get()).subspan(length),
+                                    IpAddress::v4(ip.destination.get())));
+  if (ip.protocol != kProtocolTcp || bytes.size() < length + sizeof(TcpHeader) ||
       ip.total_length.get() < length + sizeof(TcpHeader))
     return std::nullopt;
   const auto tcp = read<TcpHeader>(bytes.subspan(length));
@@ -204,6 +218,8 @@ std::optional<FlowKey> peek_ipv6(Bytes bytes) {
   if (ip.version() != 6) return std::nullopt;
   const auto walked = skip_extension_headers(payload, ip.next_header);
   const auto* upper = std::get_if<UpperLayer>(&walked);
+  if (upper != nullptr && upper->protocol == kProtocolIcmpv6)
+    return flow_of(parse_icmpv6_error(payload.subspan(upper->offset), IpAddress(ip.destination)));
   if (upper == nullptr || upper->protocol != kProtocolTcp ||
       payload.size() < upper->offset + sizeof(TcpHeader))
     return std::nullopt;

@@ -9,6 +9,7 @@
 #include "dataplane/wire/arp.h"
 #include "dataplane/wire/drop_reason.h"
 #include "dataplane/wire/ethernet.h"
+#include "dataplane/wire/icmp_error.h"
 #include "dataplane/wire/neighbour_discovery.h"
 #include "dataplane/wire/tcp.h"
 
@@ -49,8 +50,8 @@ struct ClusterFrame {
 };
 
 // What a frame turned out to be, or why it ends here.
-using ParsedFrame =
-    std::variant<DropReason, TcpSegment, ArpPacket, NeighbourMessage, IcmpEchoRequest, ClusterFrame>;
+using ParsedFrame = std::variant<DropReason, TcpSegment, ArpPacket, NeighbourMessage, IcmpEchoRequest,
+                                 IcmpError, ClusterFrame>;
 
 // Checks a received frame from Ethernet to TCP options. The mbuf must be linear (one segment); ports see to
 // that. Bytes after the IP packet's end (Ethernet padding) do not count. IPv4 options and IPv6 extension
@@ -58,7 +59,8 @@ using ParsedFrame =
 ParsedFrame parse_frame(const rte_mbuf* frame);
 
 // For handing frames over to the worker that owns the flow: addresses and ports without checking checksums.
-// Nothing unless the frame is an unfragmented TCP frame with whole headers.
+// Nothing unless the frame is an unfragmented TCP frame with whole headers, or an ICMP error that quotes one:
+// then it is the flow of that segment.
 std::optional<FlowKey> peek_flow(const rte_mbuf* frame);
 
 // Whether every worker wants the frame, because each resolves for itself: ARP and neighbour discovery.

@@ -59,6 +59,9 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
     rte_pktmbuf_free(frame);
   } else if (const auto* echo = std::get_if<wire::IcmpEchoRequest>(&parsed)) {
     answer_echo(frame, *echo, now);
+  } else if (const auto* error = std::get_if<wire::IcmpError>(&parsed)) {
+    engine_.receive_error(*error, now);
+    rte_pktmbuf_free(frame);
   } else {
     refuse(std::get<DropReason>(parsed));
   }

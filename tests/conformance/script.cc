@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "common/check.h"
+#include "tests/support/icmp_message.h"
 #include "tests/support/mbuf_pool.h"
 
 namespace understudy::conformance {
@@ -13,6 +14,14 @@ const IpAddress kEngine = *IpAddress::parse("192.168.0.1");
 const IpAddress kPeer = *IpAddress::parse("192.0.2.1");
 constexpr std::pair<char, uint8_t> kFlags[] = {
     {'S', wire::kSyn}, {'F', wire::kFin}, {'R', wire::kRst}, {'P', wire::kPsh}, {'.', wire::kAck}};
+
+sockaddr_in socket_address(const IpAddress& address, uint16_t port) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  to.sin_addr.s_addr = htonl(address.v4_host_order());
+  return to;
+}
 
 std::pair<int64_t, int64_t> range_of(const std::string& text) {
   const size_t colon = text.find(':');
@@ -97,6 +106,22 @@ void Script::arrives(std::string_view text) {
   rte_pktmbuf_free(frame);
 }
 
+void Script::error_arrives(uint8_t type, uint8_t code, std::string_view range, uint16_t mtu) {
+  const auto [first, last] = range_of(std::string(range));
+  wire::TcpSegmentToSend segment;
+  segment.key = {kEngine, kPeer, PortNumber(80), PortNumber(4000)};
+  segment.seq = engine_start_ + first;
+  segment.flags = wire::kAck;
+  rte_mbuf* frame = rte_pktmbuf_alloc(small_mbuf_pool());
+  if (last > first) std::memset(rte_pktmbuf_append(frame, static_cast<uint16_t>(last - first)), 'y', 1);
+  wire::build_tcp_frame(frame, segment);
+  const std::span<const uint8_t> packet(
+      rte_pktmbuf_mtod_offset(frame, const uint8_t*, sizeof(wire::EthernetHeader)),
+      rte_pktmbuf_data_len(frame) - sizeof(wire::EthernetHeader));
+  host_.inject(icmp_error_about(packet, *IpAddress::parse("198.51.100.1"), type, code, mtu));
+  rte_pktmbuf_free(frame);
+}
+
 std::string Script::text_of(const VirtualHost::Packet& packet) {
   rte_mbuf* frame = rte_pktmbuf_alloc(small_mbuf_pool());
   auto* data =
@@ -133,16 +158,30 @@ std::string Script::left() {
   return text;
 }
 
+void Script::connect() {
+  const sockaddr_in here = socket_address(kEngine, 80);
+  const sockaddr_in there = socket_address(kPeer, 4000);
+  socket_ = static_cast<int>(sockets_.open(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0).value);
+  sockets_.bind(socket_, reinterpret_cast<const sockaddr*>(&here), sizeof here);
+  invariant(sockets_.connect(socket_, reinterpret_cast<const sockaddr*>(&there), sizeof there).would_block(),
+            "script: no connection could be opened");
+}
+
+void Script::listen() {
+  if (listener_ >= 0) return;
+  const sockaddr_in address = socket_address(kEngine, 80);
+  listener_ = static_cast<int>(sockets_.open(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0).value);
+  sockets_.bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  sockets_.listen(listener_, 4);
+}
+
+void Script::close_listener() {
+  sockets_.close(listener_);
+  listener_ = -1;
+}
+
 void Script::establish(std::string_view options) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(80);
-  address.sin_addr.s_addr = htonl(kEngine.v4_host_order());
-  if (listener_ < 0) {
-    listener_ = static_cast<int>(sockets_.open(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0).value);
-    sockets_.bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    sockets_.listen(listener_, 4);
-  }
+  listen();
   arrives("S 0:0 win 65535 " + std::string(options));
   invariant(left().starts_with("S. 0:0 ack 1"), "script: no SYN-ACK");
   wait(10ms);
@@ -157,8 +196,29 @@ void Script::write(uint32_t bytes) {
   invariant(sockets_.send(socket_, data, 0).value == bytes, "script: a write was not taken whole");
 }
 
+bool Script::try_write(uint32_t bytes) {
+  const std::vector<uint8_t> data(bytes, 'y');
+  return socket_ >= 0 && sockets_.send(socket_, data, 0).value == bytes;
+}
+
 void Script::close() {
   sockets_.close(socket_);
+}
+
+void Script::shutdown() {
+  sockets_.shutdown(socket_, SHUT_WR);
+}
+
+void Script::abort() {
+  auto& legs = host_.engine().legs();
+  for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
+    if (legs.is_live(leg)) host_.engine().abort(leg, host_.now());
+  host_.settle();
+}
+
+std::string_view Script::where() {
+  if (const tcp::Connection* c = connection()) return name_of(c->state);
+  return listener_ >= 0 ? "LISTEN" : "CLOSED";
 }
 
 tcp::SendReport Script::report() {

@@ -22,12 +22,24 @@ class Script {
   void wait(Duration duration);
   void arrives(std::string_view segment);
   std::string left();
+  // A router says something about a segment of the engine's with the sequence numbers `range`: ICMP type and
+  // code, and the MTU of its next hop where that belongs.
+  void error_arrives(uint8_t type, uint8_t code, std::string_view range, uint16_t mtu = 0);
 
+  void listen();  // on port 80
+  void close_listener();
   // A listener on port 80, a SYN with `options`, and the handshake to its end with a round trip time of 10
   // ms. What was exchanged is checked and gone; the window is 65535 unless the options scale it.
   void establish(std::string_view options = "mss 1000 sackok");
+  // Opens from the engine's side instead: a SYN is on its way when it returns.
+  void connect();
   void write(uint32_t bytes);
+  bool try_write(uint32_t bytes);  // false: the socket takes nothing
   void close();
+  void shutdown();  // nothing more will be written
+  void abort();     // what is left of the connection ends with a reset
+  // The state of the connection; without one, LISTEN or CLOSED.
+  std::string_view where();
   tcp::SendReport report();
   Sockets& sockets() { return sockets_; }
   int socket() const { return socket_; }

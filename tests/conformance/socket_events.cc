@@ -20,6 +20,8 @@ int error_of(tcp::CloseReason reason) {
     case tcp::CloseReason::timed_out:
     case tcp::CloseReason::idle:
       return ETIMEDOUT;
+    case tcp::CloseReason::unreachable:
+      return EHOSTUNREACH;
     case tcp::CloseReason::aborted:
       return ECONNABORTED;
   }

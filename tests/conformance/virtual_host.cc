@@ -53,6 +53,7 @@ void VirtualHost::inject(std::span<const uint8_t> packet) {
     add_address(segment->destination);
     engine_->receive(frame, *segment, now_);
   } else {
+    if (const auto* error = std::get_if<wire::IcmpError>(&parsed)) engine_->receive_error(*error, now_);
     rte_pktmbuf_free(frame);
   }
   settle();

@@ -34,6 +34,8 @@ void check_parsers(std::span<const uint8_t> bytes) {
   } else if (const auto* echo = std::get_if<wire::IcmpEchoRequest>(&parsed)) {
     invariant(size_t{echo->message_offset} + echo->message_length <= size, "an echo outside its frame");
     invariant(!flow, "an echo has a TCP flow");
+  } else if (const auto* error = std::get_if<wire::IcmpError>(&parsed)) {
+    invariant(flow == error->flow, "peek_flow and parse_frame disagree about what an ICMP error quotes");
   }
 
   wire::TcpOptions options;

@@ -1,7 +1,9 @@
 #include "tests/support/mirrored_pair.h"
 
 #include <algorithm>
+#include <cstring>
 
+#include "tests/support/icmp_message.h"
 #include "tests/support/mbuf_pool.h"
 
 namespace understudy {
@@ -177,7 +179,29 @@ void MirroredPair::begin_sessions() {
   }
 }
 
+// A router in the middle: the packet goes no further, and its sender hears of it.
+void MirroredPair::refuse_too_large(rte_mbuf* mbuf, Node* from, const Path& path) {
+  const std::span<const uint8_t> packet(
+      rte_pktmbuf_mtod_offset(mbuf, const uint8_t*, sizeof(wire::EthernetHeader)),
+      mbuf->pkt_len - sizeof(wire::EthernetHeader));
+  const bool is_v4 = packet[0] >> 4 == 4;
+  const auto message =
+      is_v4 ? icmp_error_about(packet, IpAddress::v4(0xc6336401), wire::kIcmpUnreachable,
+                               wire::kIcmpFragmentationNeeded, path.mtu)
+            : icmp_error_about(packet, IpAddress({0xfd, 0x99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}),
+                               wire::kIcmpv6PacketTooBig, 0, path.mtu);
+  rte_pktmbuf_free(mbuf);
+  rte_mbuf* answer = mbuf_from(message);
+  wire::EthernetHeader ethernet{};
+  ethernet.type.set(is_v4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6);
+  std::memcpy(rte_pktmbuf_prepend(answer, sizeof ethernet), &ethernet, sizeof ethernet);
+  ++refused_;
+  in_flight_.push({now_ + path.delay, order_++, answer, nullptr, from->cluster == nullptr ? from : nullptr});
+}
+
 void MirroredPair::enqueue(rte_mbuf* mbuf, Node* from, Node* to, const Path& path) {
+  if (path.mtu != 0 && mbuf->pkt_len > path.mtu + sizeof(wire::EthernetHeader))
+    return refuse_too_large(mbuf, from, path);
   if (random_.chance(path.loss_per_mille, 1000)) return rte_pktmbuf_free(mbuf);
   if (random_.chance(path.duplicate_per_mille, 1000))
     if (rte_mbuf* copy = rte_pktmbuf_copy(mbuf, test_mbuf_pool(), 0, UINT32_MAX))
@@ -232,13 +256,17 @@ void MirroredPair::deliver(Frame frame) {
     return deliver_cluster(*to, frame.mbuf);
   }
   const auto parsed = wire::parse_frame(frame.mbuf);
-  const auto& segment = std::get<wire::TcpSegment>(parsed);
   if (to == nullptr && handing_over_) {
     held_.push_back(frame);
     return;
   }
   if (to == nullptr) to = owner_;
   if (!to->alive) return rte_pktmbuf_free(frame.mbuf);
+  if (const auto* error = std::get_if<wire::IcmpError>(&parsed)) {
+    to->engine.receive_error(*error, now_);
+    return rte_pktmbuf_free(frame.mbuf);
+  }
+  const auto& segment = std::get<wire::TcpSegment>(parsed);
   if (segment.has(wire::kRst)) check_reset(*to, segment);
   if (to->cluster != nullptr) to->engine.set_payload_budget(to->log->payload_budget());
   to->engine.receive(frame.mbuf, segment, now_);

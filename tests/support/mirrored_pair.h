@@ -26,6 +26,7 @@ class MirroredPair {
     Duration delay = 100us;
     uint32_t loss_per_mille = 0;
     uint32_t duplicate_per_mille = 0;
+    uint32_t mtu = 0;                // larger packets are answered by an ICMP error; 0: none are too large
     uint32_t reorder_per_mille = 0;  // such frames take up to three delays longer
   };
   struct Settings {
@@ -78,6 +79,7 @@ class MirroredPair {
   Instant now() const { return now_; }
   uint64_t checked() const { return checked_; }  // segments whose promises were compared with the replica
   uint64_t said() const { return said_; }        // segments that left a node
+  uint64_t refused() const { return refused_; }  // packets that a path was too narrow for
   uint64_t drops_of_standby() const { return standby_drops_; }
   size_t sessions_lost() const { return lost_.size(); }
 
@@ -110,6 +112,7 @@ class MirroredPair {
   std::unique_ptr<Node> make_node();
   void begin_sessions();
   void enqueue(rte_mbuf* mbuf, Node* from, Node* to, const Path& path);
+  void refuse_too_large(rte_mbuf* mbuf, Node* from, const Path& path);
   void transmit(Node& from, rte_mbuf* mbuf, const FlowKey& key);
   void transmit_cluster(Node& from, rte_mbuf* mbuf);
   void deliver(Frame frame);
@@ -137,6 +140,7 @@ class MirroredPair {
   uint64_t checked_ = 0;
   uint64_t said_ = 0;
   uint64_t standby_drops_ = 0;
+  uint64_t refused_ = 0;
   uint64_t next_boot_ = 1;
   uint32_t next_epoch_ = 1;
   bool peer_cut_ = false;

@@ -111,6 +111,16 @@ std::vector<Scenario> scenarios() {
       {"ipv4_client_ipv6_backend", S{.plans = {{.request = 30'000, .response = 30'000, .rounds = 0},
                                                {.request = 3000, .response = 9000, .rounds = 3}},
                                      .ipv6_backend = true}},
+      {"narrow_paths",
+       S{.plans = {{.request = 40'000, .response = 40'000, .rounds = 0}},
+         .client_path = {.mtu = 900},
+         .backend_path = {.mtu = 700}},
+       false, false, 150},
+      {"narrow_path_ipv6",
+       S{.plans = {{.request = 9000, .response = 40'000, .rounds = 2}},
+         .client_path = {.mtu = 1280},
+         .ipv6_client = true},
+       false, false, 100},
       {"echo", S{.plans = {{.service = Service::echo, .request = 60'000}}}},
       {"tally", S{.plans = {{.service = Service::tally, .request = 60'000}}}},
       {"discard", S{.plans = {{.service = Service::discard, .request = 60'000}}}},
@@ -161,6 +171,25 @@ TEST_P(CrashAtEveryEvent, EverySessionGoesOn) {
 
 INSTANTIATE_TEST_SUITE_P(Takeover, CrashAtEveryEvent, testing::ValuesIn(scenarios()),
                          [](const auto& given) { return given.param.name; });
+
+// What a router told the owner is known to its successor: nothing that is too large leaves it.
+TEST(PathMtu, IsKnownToASuccessor) {
+  const auto refused_after_crash = [](uint64_t crash_at) {
+    MirroredPair::Settings settings;
+    settings.plans = {{.request = 200'000, .response = 200'000, .rounds = 20}};
+    settings.client_path.mtu = 900;
+    settings.backend_path.mtu = 700;
+    MirroredPair pair(settings);
+    while (pair.events() < crash_at) pair.step();
+    const uint64_t before = pair.refused();
+    pair.crash_owner(MirroredPair::InFlight::is_lost);
+    EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 60s)) << pair.describe();
+    EXPECT_EQ(pair.faults(), std::vector<std::string>());
+    EXPECT_GT(before, 0U) << "the paths were not narrow";
+    return pair.refused() - before;
+  };
+  for (const uint64_t crash_at : {400U, 500U, 600U}) EXPECT_EQ(refused_after_crash(crash_at), 0U) << crash_at;
+}
 
 // Legs that were quiet for long are not woken by the sweep; their next word must wake both ends of the
 // session.

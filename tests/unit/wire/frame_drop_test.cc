@@ -104,7 +104,7 @@ TEST(ParseFrameDrops, Protocols) {
 
 TEST(ParseFrameDrops, Icmp) {
   EXPECT_EQ(outcome(sample_icmp_frame(kIcmpEchoReply, 0, kPayload)), "icmp_ignored");
-  EXPECT_EQ(outcome(sample_icmp_frame(3, 4, kPayload)), "icmp_ignored");
+  EXPECT_EQ(outcome(sample_icmp_frame(3, 4, kPayload)), "icmp_error_malformed");
   EXPECT_EQ(outcome(sample_icmp_frame(kIcmpEchoRequest, 1, kPayload)), "icmp_malformed");
   EXPECT_EQ(outcome(sample_ipv4_frame(kProtocolIcmp, Bytes(7, 0))), "icmp_malformed");
   for (const uint8_t type : {kIcmpEchoRequest, uint8_t{3}}) {

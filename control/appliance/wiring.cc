@@ -41,10 +41,12 @@ worker::ServiceSetup service_setup(const config::ServiceConfig& service, GroupId
   if (const auto& keepalive = service.keepalive)
     setup.keepalive = {keepalive->idle, keepalive->interval, static_cast<uint8_t>(keepalive->probes)};
   setup.user_timeout = service.user_timeout;
+  setup.dscp = static_cast<uint8_t>(service.dscp);
   return setup;
 }
 static_assert(static_cast<int>(config::ApplicationKind::tally) ==
               static_cast<int>(worker::ApplicationKind::tally));
+static_assert(static_cast<int>(config::Ecn::request) == static_cast<int>(tcp::Ecn::request));
 
 }  // namespace
 
@@ -74,6 +76,8 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
   settings.engine.active_legs = std::min(settings.engine.legs, 32768U);
   settings.engine.sent_segments = std::max(4 * settings.engine.active_legs, 65536U);
   settings.engine.receive_buffer = config.tcp.receive_buffer;
+  settings.engine.ecn = static_cast<tcp::Ecn>(config.tcp.ecn);
+  settings.engine.hop_limit = static_cast<uint8_t>(config.tcp.hop_limit);
   // Streams may pin half of the buffers, each worker its part: there is always one for the acknowledgement
   // that frees them.
   constexpr uint64_t kBufferCharge = 2304;

@@ -107,6 +107,7 @@ struct ServiceConfig {
   bool protect = true;
   Duration idle_timeout = 15min;
   std::optional<KeepaliveConfig> keepalive;
+  unsigned dscp = 0;         // differentiated services codepoint
   Duration user_timeout{0};  // 0: the number of retransmissions decides
   Mark mark;
 };
@@ -126,8 +127,12 @@ struct GroupConfig {
   Mark mark;
 };
 
+enum class Ecn : uint8_t { off, accept, request };
+
 struct TcpConfig {
   uint32_t receive_buffer = 512 * 1024;  // bytes per direction
+  Ecn ecn = Ecn::accept;                 // RFC 3168
+  unsigned hop_limit = 64;               // or time to live
 };
 
 struct ClusterConfig {

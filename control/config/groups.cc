@@ -115,9 +115,9 @@ void read_service_pool(Reading& reading, Fields& fields, const Config& config, S
 void read_keepalive(Reading& reading, const Value& value, const std::string& path, ServiceConfig& service) {
   KeepaliveConfig& keepalive = service.keepalive.emplace();
   Fields fields(reading, value, path, fmt::format("the keep-alive of service `{}`", service.name));
-  fields.duration("idle", keepalive.idle, {1s, 24 * 7 * 1h});
+  fields.duration("idle", keepalive.idle, {1s, 18h});
   fields.duration("interval", keepalive.interval, {1s, 1h});
-  fields.number("probes", keepalive.probes, {2, 127},
+  fields.number("probes", keepalive.probes, {2, 15},
                 Need::optional);  // one may get lost (RFC 9293, MUST-29)
   fields.finish();
   if (keepalive.idle >= service.idle_timeout)
@@ -144,6 +144,7 @@ void read_service(Reading& reading, const Value& value, const std::string& path,
   fields.duration("idle_timeout", service.idle_timeout, {1s, 24 * 7 * 1h});
   if (const Value* keepalive = fields.mapping("keepalive", Need::optional))
     read_keepalive(reading, *keepalive, path + ".keepalive", service);
+  fields.number("dscp", service.dscp, {0, 63}, Need::optional);
   fields.duration("user_timeout", service.user_timeout, {1s, 24h});
   fields.finish();
   group.services.push_back(std::move(service));

@@ -31,11 +31,16 @@ void read_cluster(Reading& reading, const Value& value, ClusterConfig& cluster, 
   fields.finish();
 }
 
+constexpr std::array kEcnWords = {Word<Ecn>{"off", Ecn::off}, Word<Ecn>{"accept", Ecn::accept},
+                                  Word<Ecn>{"request", Ecn::request}};
+
 void read_tcp(Reading& reading, const Value& value, TcpConfig& tcp) {
   Fields fields(reading, value, "tcp", "tcp");
   uint64_t buffer = tcp.receive_buffer;
   fields.size("receive_buffer", buffer, {4096, 1U << 30});
   tcp.receive_buffer = static_cast<uint32_t>(buffer);
+  fields.choice<Ecn>("ecn", tcp.ecn, kEcnWords);
+  fields.number("hop_limit", tcp.hop_limit, {1, 255}, Need::optional);
   fields.finish();
 }
 

@@ -199,7 +199,7 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   r.snd_scale = c.snd_scale;
   r.rcv_scale = c.rcv_scale;
   r.options = options_of(c);
-  r.path_mtu = c.path_mtu;
+  r.path_mtu = engine_.path_mtu(c);
   std::memcpy(at, &r, sizeof r);
   c.mirrored = true;
   ++engine_.group(c.group).legs_mirrored;
@@ -218,7 +218,7 @@ bool OwnerLog::write_agreed(uint32_t leg, Instant now) {
   r.snd_scale = c.snd_scale;
   r.rcv_scale = c.rcv_scale;
   r.options = options_of(c);
-  r.path_mtu = c.path_mtu;
+  r.path_mtu = engine_.path_mtu(c);
   std::memcpy(at, &r, sizeof r);
   return true;
 }

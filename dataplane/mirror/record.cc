@@ -5,7 +5,7 @@ namespace understudy::mirror {
 uint8_t options_of(const tcp::Connection& c) {
   return static_cast<uint8_t>((c.window_scaling ? kOptionWindowScaling : 0) |
                               (c.timestamps ? kOptionTimestamps : 0) | (c.sack ? kOptionSack : 0) |
-                              (c.active_open ? kOptionActiveOpen : 0));
+                              (c.active_open ? kOptionActiveOpen : 0) | (c.ecn ? kOptionEcn : 0));
 }
 
 LegState leg_state_of(const tcp::Connection& c, bool send_fin) {

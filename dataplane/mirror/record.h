@@ -109,6 +109,7 @@ constexpr uint8_t kOptionWindowScaling = 0x01;
 constexpr uint8_t kOptionTimestamps = 0x02;
 constexpr uint8_t kOptionSack = 0x04;
 constexpr uint8_t kOptionActiveOpen = 0x08;
+constexpr uint8_t kOptionEcn = 0x10;
 
 struct OutputRecord {
   RecordHeader header;

@@ -154,11 +154,12 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   c.backend = BackendId(r.backend.get());
   c.mss_agreed = std::max<uint16_t>(r.mss.get(), 64);
   engine_.use_path_mtu(c, r.path_mtu.get(), now);
-  c.snd_scale = std::min<uint8_t>(r.snd_scale, 14);
-  c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14);
+  c.snd_scale = std::min<uint8_t>(r.snd_scale, 14) & 0xf;
+  c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14) & 0xf;
   c.window_scaling = r.options & kOptionWindowScaling;
   c.timestamps = r.options & kOptionTimestamps;
   c.sack = r.options & kOptionSack;
+  c.ecn = r.options & kOptionEcn;
   c.active_open = r.options & kOptionActiveOpen;
   engine_.note_heard(c, now);
   c.mirror_leg = owner_leg;
@@ -214,11 +215,12 @@ bool Replica::apply_agreed(std::span<const uint8_t> record, Instant now) {
   c.rcv.irs = Seq(r.irs.get());
   c.mss_agreed = std::max<uint16_t>(r.mss.get(), 64);
   engine_.use_path_mtu(c, r.path_mtu.get(), now);
-  c.snd_scale = std::min<uint8_t>(r.snd_scale, 14);
-  c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14);
+  c.snd_scale = std::min<uint8_t>(r.snd_scale, 14) & 0xf;
+  c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14) & 0xf;
   c.window_scaling = r.options & kOptionWindowScaling;
   c.timestamps = r.options & kOptionTimestamps;
   c.sack = r.options & kOptionSack;
+  c.ecn = r.options & kOptionEcn;
   return true;
 }
 

@@ -40,7 +40,8 @@ uint32_t flags_of(const tcp::Connection& c, const tcp::Soft& s) {
          (s.tlp.outstanding ? kSoftProbing : 0) | (s.tlp.was_retransmission ? kSoftProbeRepeats : 0) |
          (s.fin_out_of_order ? kSoftEarlyFin : 0) | (s.ack_soon ? kSoftAckSoon : 0) |
          (s.ack_now ? kSoftAckNow : 0) | (s.window_probe_due ? kSoftWindowProbeDue : 0) |
-         (s.challenge_ack ? kSoftChallenge : 0);
+         (s.challenge_ack ? kSoftChallenge : 0) | (s.ecn.echoes ? kSoftEchoesMark : 0) |
+         (s.ecn.owes_notice ? kSoftOwesNotice : 0) | (s.ecn.reacted ? kSoftReacted : 0);
 }
 
 void write_sender(SoftRecord& r, const tcp::Soft& soft, Instant now) {
@@ -67,6 +68,7 @@ void write_sender(SoftRecord& r, const tcp::Soft& soft, Instant now) {
   r.recovery_out = soft.recovery.out;
   r.probe_end = soft.tlp.end_seq.raw();
   r.duplicate_acks = soft.duplicate_acks;
+  r.ecn_point = soft.ecn.point.raw();
 }
 
 void restore_sender(const SoftRecord& r, tcp::Soft& soft, Instant now) {
@@ -99,6 +101,10 @@ void restore_sender(const SoftRecord& r, tcp::Soft& soft, Instant now) {
   soft.tlp.was_retransmission = flags & kSoftProbeRepeats;
   soft.tlp.end_seq = Seq(r.probe_end.get());
   soft.duplicate_acks = r.duplicate_acks.get();
+  soft.ecn = {.echoes = (flags & kSoftEchoesMark) != 0,
+              .owes_notice = (flags & kSoftOwesNotice) != 0,
+              .reacted = (flags & kSoftReacted) != 0,
+              .point = Seq(r.ecn_point.get())};
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ struct SoftRecord {
   be32_t highest_sacked, rack_end;
   be64_t rack_sent_at, rack_rtt;
   be32_t recovery_point, recovery_flight, recovery_delivered, recovery_out;
-  be32_t probe_end, duplicate_acks;
+  be32_t probe_end, duplicate_acks, ecn_point;
   // Receiver.
   be64_t newest_early, fin_offset;
   be32_t duplicate_acks_owed, duplicate_ack_at, segments_since_ack;
@@ -45,7 +45,7 @@ struct SoftRecord {
   // Deadlines.
   be64_t retransmit_at, probe_at, reorder_at, persist_at, delayed_ack_at, last_sent_at, give_up_at;
 };
-static_assert(sizeof(SoftRecord) == 256);
+static_assert(sizeof(SoftRecord) == 260);
 
 constexpr uint32_t kSoftAdopted = 1U << 0;
 constexpr uint32_t kSoftReorderingSeen = 1U << 1;
@@ -58,6 +58,9 @@ constexpr uint32_t kSoftAckSoon = 1U << 7;
 constexpr uint32_t kSoftAckNow = 1U << 8;
 constexpr uint32_t kSoftWindowProbeDue = 1U << 9;
 constexpr uint32_t kSoftChallenge = 1U << 10;
+constexpr uint32_t kSoftEchoesMark = 1U << 11;
+constexpr uint32_t kSoftOwesNotice = 1U << 12;
+constexpr uint32_t kSoftReacted = 1U << 13;
 
 struct SentEntry {
   be32_t begin;

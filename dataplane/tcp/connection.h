@@ -63,7 +63,6 @@ struct Connection {
   uint32_t soft = kNone;
   // Engine time of the last segment, for idle timeouts. In TIME-WAIT: when it began, or began anew.
   uint32_t active_ms = 0;
-  uint32_t probed_ms = 0;         // engine time when the peer was last heard, or sent a keep-alive probe
   uint32_t application_word = 0;  // the application's own small state
   uint32_t mirror_leg = kNone;    // at the standby: the owner's index of this leg
   uint32_t receive_buffer = 0;    // bytes that may wait here for the application
@@ -71,19 +70,20 @@ struct Connection {
   // what the path takes if that is less.
   uint16_t mss = 536;
   uint16_t mss_agreed = 536;
-  uint16_t path_mtu = 0;  // as a router has told (RFC 1191, RFC 8201); 0: no less than our own link's
+  uint16_t probed_s = 0;  // engine time, in seconds, when the peer was last heard or sent a keep-alive probe
   ServiceId service;
   BackendId backend;
-  State state = State::syn_sent;
+  State state : 4 = State::syn_sent;
+  uint8_t keepalive_probes : 4 = 0;  // sent since the peer was last heard
+  uint8_t snd_scale : 4 = 0;         // the peer's window shift (RFC 7323 section 2)
+  uint8_t rcv_scale : 4 = 0;         // ours
   GroupIndex group = 0;
-  uint8_t snd_scale = 0;  // the peer's window shift (RFC 7323 section 2)
-  uint8_t rcv_scale = 0;  // ours
   uint8_t shard = 0;
-  uint8_t keepalive_probes = 0;  // sent since the peer was last heard
 
   bool window_scaling : 1 = false;
   bool timestamps : 1 = false;
   bool sack : 1 = false;
+  bool ecn : 1 = false;
   bool active_open : 1 = false;
   bool fin_received : 1 = false;
   bool adopted : 1 = false;         // came through a takeover: its peer may acknowledge what we have not got
@@ -97,7 +97,7 @@ struct Connection {
   bool terms_changed : 1 = false;   // the mirror has to say again what was agreed
   bool nagle : 1 = false;           // small segments wait for acknowledgements (RFC 9293 section 3.7.4)
 };
-static_assert(sizeof(Connection) <= 192, "an idle proxied session must fit 512 bytes");
+static_assert(sizeof(Connection) <= 152, "an idle proxied session must fit 512 bytes");
 
 // The largest segment that a peer takes which does not say (RFC 9293 section 3.7.1).
 constexpr uint16_t mss_unsaid(const IpAddress& address) {

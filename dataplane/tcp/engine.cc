@@ -165,7 +165,10 @@ Soft* Engine::soft_for(Connection& c, uint32_t leg, Instant now) {
   soft.congestion.start(settings_.congestion, c.mss, 0);
   soft.last_sent_at = now;
   soft.quick_acks = settings_.quick_acks;
-  if (const Service* service = find_service(c.service)) soft.user_timeout = service->user_timeout;
+  if (const Service* service = find_service(c.service)) {
+    soft.user_timeout = service->user_timeout;
+    soft.dscp = service->dscp;
+  }
   return &soft;
 }
 

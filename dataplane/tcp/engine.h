@@ -33,6 +33,13 @@ class SegmentSink {
 // When a SYN is answered without keeping anything (RFC 4987). Automatic: when too many are half open.
 enum class SynCookies : uint8_t { automatic, always, never };
 
+// Explicit congestion notification (RFC 3168): routers mark instead of dropping.
+enum class Ecn : uint8_t {
+  off,
+  accept,   // where the peer asks for it
+  request,  // and ask for it where we open
+};
+
 struct EngineSettings {
   uint32_t legs = 4096;         // capacity
   uint32_t active_legs = 4096;  // soft states
@@ -54,6 +61,8 @@ struct EngineSettings {
   uint8_t syn_retries = 5;
   uint8_t data_retries = 15;
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
+  Ecn ecn = Ecn::accept;
+  uint8_t hop_limit = 64;          // or time to live, of what we send
   bool restart_after_idle = true;  // RFC 5681 section 4.1
   wire::SynOptionOrder syn_options = wire::SynOptionOrder::linux_like;
   // PSH also on each so manieth segment of those that leave together, as a host says it whose card cuts the
@@ -82,8 +91,10 @@ struct EngineCounters {
   uint64_t keepalive_timeouts = 0;  // connections ended because no probe was answered
   uint64_t user_timeouts = 0;
   uint64_t fast_recoveries = 0;
-  uint64_t believed = 0;  // acknowledgements beyond snd.nxt accepted after a takeover
-  uint64_t resumed = 0;   // adopted legs woken
+  uint64_t congestion_marks_in = 0;   // segments of the peer that a router has marked
+  uint64_t congestion_echoes_in = 0;  // reductions because the peer told of marks
+  uint64_t believed = 0;              // acknowledgements beyond snd.nxt accepted after a takeover
+  uint64_t resumed = 0;               // adopted legs woken
   uint64_t challenge_acks = 0;
   uint64_t cookies_sent = 0;
   uint64_t cookies_accepted = 0;
@@ -182,6 +193,7 @@ class Engine {
   uint64_t offset_of_ack(const Connection& c, Seq ack) const;
   // What the owner says that the path to the peer takes; 0: no limit (network_errors.cc).
   void use_path_mtu(Connection& c, uint16_t mtu, Instant now);
+  uint16_t path_mtu(const Connection& c) const;
   // The peer has been heard, here or by the owner that tells us (liveness.cc).
   void note_heard(Connection& c, Instant now);
   uint32_t engine_ms(Instant now) const { return static_cast<uint32_t>(to_ms(now - start_)); }
@@ -328,6 +340,16 @@ class Engine {
   void schedule_probe(const Connection& c, Soft& soft, Instant now);
   void count_duplicate_ack(Connection& c, Soft& soft, Instant now);
 
+  // ecn.cc
+  bool requests_ecn(const Connection& c, const Soft& soft) const;
+  uint8_t ecn_flags_of_syn(const Connection& c, const Soft* soft) const;
+  bool grants_ecn(const wire::TcpSegment& syn) const;
+  void note_mark(Soft& soft, const wire::TcpSegment& s);
+  void process_congestion_echo(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now);
+  bool has_reduced(const Connection& c, const Soft& soft) const;
+  void note_reduction(const Connection& c, Soft& soft);
+  void mark_outgoing(Soft& soft, bool new_data, wire::TcpSegmentToSend& segment);
+
   // reassembly.cc
   void queue_out_of_order(Connection& c, Soft& soft, uint32_t chunk);
   void deliver_reassembled(Connection& c, Soft& soft);
@@ -349,10 +371,11 @@ class Engine {
   void emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t flags, Instant now);
   void send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags);
   void send_reset(const Connection& c, Instant now);
-  void send_without_leg(const wire::TcpSegmentToSend& segment);
+  void send_without_leg(wire::TcpSegmentToSend segment);
   void record_sent(Soft& soft, Seq seq, uint32_t length, Instant now);
   bool split_sent(Soft& soft, uint32_t at, uint32_t length);
   void note_fin_sent(Connection& c, uint32_t leg);
+  uint8_t type_of_service(const Connection& c) const;
   uint16_t window_to_advertise(const Connection& c, bool is_syn) const;
   bool window_update_due(const Connection& c) const;
   uint32_t send_allowance(const Connection& c, const Soft& soft) const;
@@ -366,12 +389,13 @@ class Engine {
   bool end_oldest_time_wait(Instant now);
 
   // network_errors.cc
-  void settle_mss(Connection& c);
+  void settle_mss(Connection& c, uint16_t path_mtu);
   void refresh_path_mtu(Connection& c, uint32_t leg, Instant now);
   void packet_too_big(Connection& c, uint32_t leg, const wire::IcmpError& error, Instant now);
 
   // liveness.cc
   void note_arrival(Connection& c, const wire::TcpSegment& s, Instant now);
+  uint16_t engine_s(Instant now) const;
   bool keep_alive(Connection& c, uint32_t leg, const Service& service, Instant now);
   void start_user_timeout(Soft& soft, Instant now);
   void note_progress(Soft& soft, Instant now);

@@ -66,6 +66,7 @@ struct Service {
   // The largest segment that we ask peers for and send to them, where the path's MTU would allow more. 0: no
   // limit.
   uint16_t segment_max = 0;
+  uint8_t dscp = 0;  // differentiated services codepoint of what we send
   Duration idle_timeout = 15min;
   KeepAlive keepalive;
   // How long what was sent may stay unacknowledged (RFC 9293 section 3.8.3), whatever the number of

@@ -14,7 +14,7 @@ void Engine::choose_numbers(Connection& c, Instant now) {
   c.snd.una = c.snd.nxt = c.snd.iss;
   c.ts_offset = static_cast<uint32_t>(hash >> 32);
   c.receive_buffer = settings_.receive_buffer;
-  c.rcv_scale = own_window_shift();
+  c.rcv_scale = own_window_shift() & 0xf;
 }
 
 uint8_t Engine::own_window_shift() const {
@@ -28,13 +28,16 @@ void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s, Instant
   const auto& o = s.options;
   c.mss_agreed = static_cast<uint16_t>(
       std::clamp<uint32_t>(o.mss.value_or(mss_unsaid(c.key.local)), 64, mss_to_offer(c)));
-  c.path_mtu = path_mtus_.find(c.key.remote, now);
-  settle_mss(c);
+  settle_mss(c, path_mtus_.find(c.key.remote, now));
   c.window_scaling = settings_.window_scaling && o.window_scale.has_value();
-  c.snd_scale = std::min<uint8_t>(o.window_scale.value_or(0), 14);  // RFC 7323 section 2.3
+  c.snd_scale = std::min<uint8_t>(o.window_scale.value_or(0), 14) & 0xf;  // RFC 7323 section 2.3
   if (!c.window_scaling) c.rcv_scale = 0;
   c.sack = settings_.sack && o.sack_permitted;
   c.timestamps = settings_.timestamps && o.timestamps.has_value();
+  // RFC 3168 section 6.1.1: an answer that sets both bits only repeats what it got.
+  c.ecn = s.has(wire::kAck)
+              ? s.has(wire::kEce) && !s.has(wire::kCwr) && c.soft != kNone && requests_ecn(c, soft_[c.soft])
+              : grants_ecn(s);
   if (c.timestamps) c.ts_recent = o.timestamps->value;
   c.rcv.irs = s.seq;
   c.rcv.nxt = s.seq + 1;

@@ -88,6 +88,11 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     // Our SYN-ACK was lost: send it again; a simultaneous open goes on below with the ACK it carries.
     if (soft->sent_first != kNone && !sent_[soft->sent_first].lost) mark_lost(*soft, sent_[soft->sent_first]);
     want_output(leg);
+    if (c.ecn && !s.has(wire::kAck) && !grants_ecn(s)) {  // RFC 3168 section 6.1.1.1: it tries without
+      c.ecn = false;
+      c.terms_changed = true;
+      want_log(leg);
+    }
     if (!s.has(wire::kAck)) return drop(arrival, DropReason::tcp_duplicate);
   } else {
     if (!check_timestamps(c, s, now)) return drop(arrival, DropReason::tcp_paws);
@@ -105,6 +110,7 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
       static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
     c.ts_recent = s.options.timestamps->value;
   process_window(c, s);
+  if (c.ecn) note_mark(soft_[c.soft], s);
   process_data(c, leg, arrival);
   if (!legs_.is_live(id)) return;
   process_fin(c, leg, s, now);
@@ -229,6 +235,7 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     challenge(c, leg, now);
     return false;
   }
+  if (c.ecn && s.has(wire::kEce) && !s.has(wire::kSyn)) process_congestion_echo(c, soft, s, now);
   if (soft.sent_first == kNone) note_progress(soft, now);  // an answer to a window probe
   const LegId id = legs_.id_of(leg);
   soft.rack.fack_before = soft.sacked_bytes > 0 ? soft.highest_sacked : c.snd.una;

@@ -6,8 +6,13 @@
 
 namespace understudy::tcp {
 
+uint16_t Engine::engine_s(Instant now) const {
+  return static_cast<uint16_t>(to_ms(now - start_) / 1000);
+}
+
 void Engine::note_heard(Connection& c, Instant now) {
-  c.active_ms = c.probed_ms = engine_ms(now);
+  c.active_ms = engine_ms(now);
+  c.probed_s = engine_s(now);
   c.keepalive_probes = 0;
 }
 
@@ -30,7 +35,7 @@ bool Engine::keep_alive(Connection& c, uint32_t leg, const Service& service, Ins
   const bool may_idle =
       c.state == State::established || c.state == State::close_wait || c.state == State::fin_wait_2;
   const Duration wait = c.keepalive_probes == 0 ? keepalive.idle : keepalive.interval;
-  if (!may_idle || engine_ms(now) - c.probed_ms < to_ms(wait)) return false;
+  if (!may_idle || static_cast<uint16_t>(engine_s(now) - c.probed_s) < to_ms(wait) / 1000) return false;
   if (!c.resumed) resume(c, leg, now);
   // What is in flight has a timer of its own (MUST-27), and nothing may be said before the SYN's commit.
   if (!c.resumed || c.snd.una != c.snd.nxt || !after(c.rcv.committed, c.rcv.irs)) return false;
@@ -42,8 +47,8 @@ bool Engine::keep_alive(Connection& c, uint32_t leg, const Service& service, Ins
   Soft* soft = c.soft == kNone ? nullptr : &soft_[c.soft];
   if (!send_empty(c, soft, c.snd.nxt - 1, wire::kAck, now)) return false;
   ++counters_.keepalive_probes;
-  ++c.keepalive_probes;
-  c.probed_ms = engine_ms(now);
+  c.keepalive_probes = (c.keepalive_probes + 1U) & 0xf;
+  c.probed_s = engine_s(now);
   return false;
 }
 

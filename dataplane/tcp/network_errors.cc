@@ -26,26 +26,28 @@ uint16_t headers_of(const FlowKey& key) {
 
 }  // namespace
 
-void Engine::settle_mss(Connection& c) {
+// 0: nothing is known that limits it.
+void Engine::settle_mss(Connection& c, uint16_t path_mtu) {
   c.mss = c.mss_agreed;
-  if (c.path_mtu != 0)
-    c.mss = std::min<uint16_t>(c.mss, static_cast<uint16_t>(c.path_mtu - headers_of(c.key)));
+  if (path_mtu != 0) c.mss = std::min<uint16_t>(c.mss, static_cast<uint16_t>(path_mtu - headers_of(c.key)));
   if (c.soft != kNone) soft_[c.soft].congestion.set_mss(c.mss);
+}
+
+uint16_t Engine::path_mtu(const Connection& c) const {
+  return c.mss == c.mss_agreed ? uint16_t{0} : static_cast<uint16_t>(c.mss + headers_of(c.key));
 }
 
 void Engine::use_path_mtu(Connection& c, uint16_t mtu, Instant now) {
   if (mtu != 0) mtu = std::max(mtu, c.key.local.is_v4() ? kPathMtuMin : kPathMtuMinV6);
-  c.path_mtu = mtu;
   if (mtu != 0) path_mtus_.note(c.key.remote, mtu, now);
-  settle_mss(c);
+  settle_mss(c, mtu);
 }
 
 // Once a second: when the entry has run out, or is the smaller one that another connection has learned.
 void Engine::refresh_path_mtu(Connection& c, uint32_t leg, Instant now) {
-  const uint16_t known = path_mtus_.find(c.key.remote, now);
-  if (known == c.path_mtu) return;
-  c.path_mtu = known;
-  settle_mss(c);
+  const uint16_t before = c.mss;
+  settle_mss(c, path_mtus_.find(c.key.remote, now));
+  if (c.mss == before) return;
   c.terms_changed = true;
   want_log(leg);
 }

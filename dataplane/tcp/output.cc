@@ -229,10 +229,21 @@ uint16_t Engine::window_to_advertise(const Connection& c, bool is_syn) const {
   return static_cast<uint16_t>(std::min((window + window_unit(c) - 1) >> c.rcv_scale, 65535U));
 }
 
+// RFC 2474: the codepoint stands above the two bits of ECN.
+uint8_t Engine::type_of_service(const Connection& c) const {
+  if (c.soft != kNone) return static_cast<uint8_t>(soft_[c.soft].dscp << 2);
+  const Service* service = find_service(c.service);
+  return service == nullptr ? 0 : static_cast<uint8_t>(service->dscp << 2);
+}
+
 // The gate: the acknowledgement number and the right edge are those that the in-sync set holds.
 void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t flags, Instant now) {
   const bool is_syn = (flags & wire::kSyn) != 0;
+  const bool new_data = frame->pkt_len > 0 && seq == c.snd.nxt;
+  if (is_syn) flags |= ecn_flags_of_syn(c, soft);
   wire::TcpSegmentToSend segment;
+  segment.hop_limit = settings_.hop_limit;
+  segment.type_of_service = type_of_service(c);
   segment.key = c.key;
   segment.seq = seq;
   segment.flags = flags;
@@ -242,7 +253,7 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
     segment.option_order = settings_.syn_options;
     const bool offers = c.state == State::syn_sent;
     segment.options.mss = static_cast<uint16_t>(mss_to_offer(c));
-    if (offers ? settings_.window_scaling : c.window_scaling) segment.options.window_scale = c.rcv_scale;
+    if (offers ? settings_.window_scaling : c.window_scaling) segment.options.window_scale = uint8_t{c.rcv_scale};
     segment.options.sack_permitted = offers ? settings_.sack : c.sack;
   }
   if (c.state == State::syn_sent ? settings_.timestamps : c.timestamps)
@@ -273,6 +284,7 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
       soft->delayed_ack_at = kNever;
     }
   }
+  if (c.ecn && !is_syn && soft != nullptr) mark_outgoing(*soft, new_data, segment);
   ++counters_.segments_out;
   wire::build_tcp_frame(frame, segment);
   sink_.transmit(frame, c.key);
@@ -360,6 +372,7 @@ void Engine::send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags) {
 void Engine::send_reset(const Connection& c, Instant now) {
   wire::TcpSegmentToSend segment;
   segment.key = c.key;
+  segment.type_of_service = type_of_service(c);
   segment.seq = c.snd.nxt;
   segment.ack = c.rcv.committed;
   segment.flags = wire::kRst | wire::kAck;
@@ -369,7 +382,8 @@ void Engine::send_reset(const Connection& c, Instant now) {
   send_without_leg(segment);
 }
 
-void Engine::send_without_leg(const wire::TcpSegmentToSend& segment) {
+void Engine::send_without_leg(wire::TcpSegmentToSend segment) {
+  segment.hop_limit = settings_.hop_limit;
   rte_mbuf* frame = rte_pktmbuf_alloc(pool_);
   if (frame == nullptr) {
     drops_.count(DropReason::mbuf_pool_empty);

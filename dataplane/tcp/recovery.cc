@@ -69,7 +69,8 @@ void Engine::rack_detect_loss(Connection& c, Soft& soft, Instant now) {
 void Engine::enter_recovery(Connection& c, Soft& soft, Instant now) {
   ++counters_.fast_recoveries;
   const auto flight = static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una));
-  soft.congestion.on_loss(flight, now);
+  if (!c.ecn || !has_reduced(c, soft)) soft.congestion.on_loss(flight, now);
+  note_reduction(c, soft);
   soft.recovery = {.active = true,
                    .after_timeout = false,
                    .point = c.snd.nxt,
@@ -108,6 +109,7 @@ void Engine::after_ack(Connection& c, Soft& soft, uint32_t delivered, bool una_a
     soft.tlp.outstanding = false;
     if (soft.tlp.was_retransmission && !soft.recovery.active) {
       soft.congestion.on_loss(flight_before, now);
+      note_reduction(c, soft);
       soft.congestion.on_recovery_done();
     }
   }
@@ -216,7 +218,10 @@ void Engine::retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Ins
   const auto flight = static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una));
   for (uint32_t at = soft.sent_first; at != kNone; at = sent_[at].next) mark_lost(soft, sent_[at]);
   if (!opening) {
-    if (soft.retransmissions == 1) soft.congestion.on_timeout(flight, now);
+    if (soft.retransmissions == 1) {
+      soft.congestion.on_timeout(flight, now);
+      note_reduction(c, soft);
+    }
     soft.congestion.set_cwnd(c.mss);
     soft.recovery = {.active = true,
                      .after_timeout = true,

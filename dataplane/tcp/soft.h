@@ -62,8 +62,14 @@ struct Soft {
     bool was_retransmission = false;
     Seq end_seq;
   } tlp;
-  uint32_t duplicate_acks = 0;  // for peers without SACK
-  ReadCursor cursor;            // where new data was last read
+  uint32_t duplicate_acks = 0;     // for peers without SACK
+  struct CongestionNotification {  // RFC 3168
+    bool echoes = false;           // the peer is told of a mark until it says that it has slowed down
+    bool owes_notice = false;      // the window was reduced: the next new data says so (CWR)
+    bool reacted = false;          // ... for an echo, and not again before this is acknowledged
+    Seq point;
+  } ecn;
+  ReadCursor cursor;  // where new data was last read
 
   // Receiver.
   uint32_t reassembly_first = kNone;  // out-of-order chunks, ordered by offset, not overlapping
@@ -90,6 +96,7 @@ struct Soft {
   Instant delayed_ack_at = kNever;
   Instant give_up_at = kNever;  // the user timeout
   bool soft_error = false;      // the network has said so since the peer last acknowledged anything
+  uint8_t dscp = 0;             // of the service
   Duration user_timeout{0};     // of the service; 0: none
   uint8_t persist_backoff = 0;
   uint8_t retransmissions = 0;  // of the oldest segment, or of window probes, unanswered in a row

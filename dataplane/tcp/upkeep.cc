@@ -30,7 +30,7 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
     if (c.soft != kNone && quiet_ms > kQuietMs && !c.output_pending && is_synchronised(c.state) &&
         soft_[c.soft].is_quiet())
       release_soft(c);
-    if (c.path_mtu != 0) refresh_path_mtu(c, leg, now);
+    if (c.mss != c.mss_agreed) refresh_path_mtu(c, leg, now);
     const Service* service = find_service(c.service);
     // An application that found no buffer for its answer left its input where it was.
     if (service != nullptr && c.rx != kNone && pipes_[c.rx].sink == kNone && pipes_[c.rx].held() > 0) {

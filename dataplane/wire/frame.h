@@ -80,7 +80,8 @@ struct TcpSegmentToSend {
   uint8_t flags = 0;
   uint16_t window = 0;
   uint16_t urgent_pointer = 0;
-  uint8_t type_of_service = 0;
+  uint8_t type_of_service = 0;  // DSCP and ECN
+  uint8_t hop_limit = 64;
   TcpOptions options;
   SynOptionOrder option_order = SynOptionOrder::linux_like;
 };

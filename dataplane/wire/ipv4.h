@@ -29,6 +29,7 @@ constexpr uint16_t kIpv4DontFragment = 0x4000;
 // Writes a header with checksum. `payload_length` excludes the header. DF is set: this node never wants
 // fragments.
 void build_ipv4_header(Ipv4Header& header, const IpAddress& source, const IpAddress& destination,
-                       uint8_t protocol, uint16_t payload_length, uint8_t type_of_service = 0);
+                       uint8_t protocol, uint16_t payload_length, uint8_t type_of_service = 0,
+                       uint8_t time_to_live = 64);
 
 }  // namespace understudy::wire

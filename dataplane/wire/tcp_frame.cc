@@ -12,15 +12,17 @@ void prepend(rte_mbuf* frame, const Header& header) {
   std::memcpy(rte_pktmbuf_prepend(frame, sizeof header), &header, sizeof header);
 }
 
-void prepend_ip_header(rte_mbuf* frame, const FlowKey& key, uint16_t payload_length,
-                       uint8_t type_of_service) {
+void prepend_ip_header(rte_mbuf* frame, const TcpSegmentToSend& segment, uint16_t payload_length) {
+  const FlowKey& key = segment.key;
   if (key.local.is_v4()) {
     Ipv4Header ip;
-    build_ipv4_header(ip, key.local, key.remote, kProtocolTcp, payload_length, type_of_service);
+    build_ipv4_header(ip, key.local, key.remote, kProtocolTcp, payload_length, segment.type_of_service,
+                      segment.hop_limit);
     prepend(frame, ip);
   } else {
     Ipv6Header ip;
-    build_ipv6_header(ip, key.local, key.remote, kProtocolTcp, payload_length, type_of_service);
+    build_ipv6_header(ip, key.local, key.remote, kProtocolTcp, payload_length, segment.type_of_service,
+                      segment.hop_limit);
     prepend(frame, ip);
   }
 }
@@ -58,7 +60,7 @@ void build_tcp_frame(rte_mbuf* frame, const TcpSegmentToSend& segment) {
   std::memcpy(bytes.data(), &tcp, sizeof tcp);
   std::memcpy(rte_pktmbuf_prepend(frame, header_bytes), bytes.data(), header_bytes);
 
-  prepend_ip_header(frame, segment.key, static_cast<uint16_t>(tcp_length), segment.type_of_service);
+  prepend_ip_header(frame, segment, static_cast<uint16_t>(tcp_length));
   rte_pktmbuf_prepend(frame, sizeof(EthernetHeader));
 }
 

@@ -127,7 +127,7 @@ TEST(SoftErrors, DoNotEndAConnection) {  // MUST-54, MUST-56
   Script s(plain_settings());
   s.establish();
   s.write(1000);
-  for (const uint8_t code : {0, 1, 5}) s.error_arrives(kUnreachable, code, "1:1001");
+  for (const uint8_t code : std::initializer_list<uint8_t>{0, 1, 5}) s.error_arrives(kUnreachable, code, "1:1001");
   s.error_arrives(11, 0, "1:1001");
   s.error_arrives(12, 0, "1:1001");
   EXPECT_EQ(drops(s, DropReason::icmp_error_soft), 5U);
@@ -143,7 +143,7 @@ TEST(SoftErrors, NorDoHardOnesOnceThePeerHasAnswered) {
   Script s(plain_settings());
   s.establish();
   s.write(1000);
-  for (const uint8_t code : {2, 3, 9, 10, 13}) s.error_arrives(kUnreachable, code, "1:1001");
+  for (const uint8_t code : std::initializer_list<uint8_t>{2, 3, 9, 10, 13}) s.error_arrives(kUnreachable, code, "1:1001");
   ASSERT_NE(s.connection(), nullptr);
   EXPECT_EQ(drops(s, DropReason::icmp_error_soft), 5U);
 }

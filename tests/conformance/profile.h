@@ -39,6 +39,7 @@ struct ProfileSettings {
   bool nagle = true;
   tcp::KeepAlive keepalive;
   Duration user_timeout{0};
+  uint8_t dscp = 0;
   Duration idle_timeout = Duration::max();
 };
 ProfileSettings settings_of(const AdapterFlags& flags);

@@ -12,8 +12,9 @@ namespace {
 
 const IpAddress kEngine = *IpAddress::parse("192.168.0.1");
 const IpAddress kPeer = *IpAddress::parse("192.0.2.1");
-constexpr std::pair<char, uint8_t> kFlags[] = {
-    {'S', wire::kSyn}, {'F', wire::kFin}, {'R', wire::kRst}, {'P', wire::kPsh}, {'.', wire::kAck}};
+constexpr std::pair<char, uint8_t> kFlags[] = {{'S', wire::kSyn}, {'F', wire::kFin}, {'R', wire::kRst},
+                                               {'P', wire::kPsh}, {'E', wire::kEce}, {'W', wire::kCwr},
+                                               {'.', wire::kAck}};
 
 sockaddr_in socket_address(const IpAddress& address, uint16_t port) {
   sockaddr_in to{};
@@ -88,6 +89,10 @@ void Script::arrives(std::string_view text) {
     } else if (word == "win") {
       in >> number;
       segment.window = static_cast<uint16_t>(number);
+    } else if (word == "ect0") {
+      segment.type_of_service = 2;
+    } else if (word == "ce") {
+      segment.type_of_service = 3;
     } else if (word == "sack") {
       in >> word;
       const auto [left, right] = range_of(word);
@@ -145,6 +150,7 @@ std::string Script::text_of(const VirtualHost::Packet& packet) {
   if (s.options.timestamps) out << " ts " << s.options.timestamps->echo_reply;
   for (uint8_t i = 0; i < s.options.sack_count; ++i)
     out << " sack " << s.options.sack[i].left - our_start_ << ':' << s.options.sack[i].right - our_start_;
+  if ((s.type_of_service & 3) == 2) out << " ect0";
   return out.str();
 }
 
@@ -187,6 +193,10 @@ void Script::establish(std::string_view options) {
   wait(10ms);
   const bool timestamps = options.find("ts ") != std::string_view::npos;
   arrives(std::string(". 1:1 ack 1") + (timestamps ? " ts 100 0" : ""));
+  accept();
+}
+
+void Script::accept() {
   socket_ = static_cast<int>(sockets_.accept(listener_, nullptr, nullptr).value);
   invariant(socket_ > 0, "script: the connection was not accepted");
 }

@@ -11,9 +11,10 @@ namespace understudy::conformance {
 //
 //   FLAGS FIRST:LAST [ack N] [win N] [OPTION...]     for example `P. 1:1001 ack 1 win 257 sack 2001:3001`
 //
-// with FLAGS out of S F R P and `.` for ACK (`-`: none), sequence numbers that count from the initial ones
-// (the SYN is 0), and options mss N, wscale N, sackok, ts VALUE ECHO, sack L:R. We are the peer that
-// arrives() speaks for; left() is what the engine has sent since it was last asked, one segment a line.
+// with FLAGS out of S F R P E (ECE) W (CWR) and `.` for ACK (`-`: none), sequence numbers that count from the
+// initial ones (the SYN is 0), and options mss N, wscale N, sackok, ts VALUE ECHO, sack L:R; ect0 and ce
+// stand for the IP header's ECN bits. We are the peer that arrives() speaks for; left() is what the engine
+// has sent since it was last asked, one segment a line.
 class Script {
  public:
   explicit Script(const ProfileSettings& settings);
@@ -33,6 +34,7 @@ class Script {
   void establish(std::string_view options = "mss 1000 sackok");
   // Opens from the engine's side instead: a SYN is on its way when it returns.
   void connect();
+  void accept();  // what the peer has opened
   void write(uint32_t bytes);
   bool try_write(uint32_t bytes);  // false: the socket takes nothing
   void close();

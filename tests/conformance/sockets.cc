@@ -88,6 +88,7 @@ ServiceId Sockets::add_service(std::vector<IpAddress> addresses, PortNumber port
   service.idle_timeout = profile_.idle_timeout;
   service.keepalive = profile_.keepalive;
   service.user_timeout = profile_.user_timeout;
+  service.dscp = profile_.dscp;
   host_.engine().add_service(service);
   return service.id;
 }

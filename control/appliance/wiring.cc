@@ -41,6 +41,7 @@ worker::ServiceSetup service_setup(const config::ServiceConfig& service, GroupId
   if (const auto& keepalive = service.keepalive)
     setup.keepalive = {keepalive->idle, keepalive->interval, static_cast<uint8_t>(keepalive->probes)};
   setup.user_timeout = service.user_timeout;
+  setup.connect_timeout = service.connect_timeout;
   setup.dscp = static_cast<uint8_t>(service.dscp);
   return setup;
 }

@@ -107,8 +107,9 @@ struct ServiceConfig {
   bool protect = true;
   Duration idle_timeout = 15min;
   std::optional<KeepaliveConfig> keepalive;
-  unsigned dscp = 0;         // differentiated services codepoint
-  Duration user_timeout{0};  // 0: the number of retransmissions decides
+  unsigned dscp = 0;               // differentiated services codepoint
+  Duration connect_timeout = 60s;  // proxy only
+  Duration user_timeout{0};        // 0: the number of retransmissions decides
   Mark mark;
 };
 

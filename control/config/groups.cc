@@ -145,6 +145,7 @@ void read_service(Reading& reading, const Value& value, const std::string& path,
   if (const Value* keepalive = fields.mapping("keepalive", Need::optional))
     read_keepalive(reading, *keepalive, path + ".keepalive", service);
   fields.number("dscp", service.dscp, {0, 63}, Need::optional);
+  fields.duration("connect_timeout", service.connect_timeout, {100ms, 3min});
   fields.duration("user_timeout", service.user_timeout, {1s, 24h});
   fields.finish();
   group.services.push_back(std::move(service));

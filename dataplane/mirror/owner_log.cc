@@ -201,6 +201,7 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   r.options = options_of(c);
   r.path_mtu = engine_.path_mtu(c);
   std::memcpy(at, &r, sizeof r);
+  c.terms_changed = rx.has_urgent;
   c.mirrored = true;
   ++engine_.group(c.group).legs_mirrored;
   return true;
@@ -219,6 +220,10 @@ bool OwnerLog::write_agreed(uint32_t leg, Instant now) {
   r.rcv_scale = c.rcv_scale;
   r.options = options_of(c);
   r.path_mtu = engine_.path_mtu(c);
+  if (const tcp::Pipe& rx = engine_.pipes()[c.rx]; rx.has_urgent) {
+    r.options |= kOptionUrgent;
+    r.urgent = rx.urgent;
+  }
   std::memcpy(at, &r, sizeof r);
   return true;
 }

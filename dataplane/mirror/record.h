@@ -22,7 +22,7 @@ namespace understudy::mirror {
 //   close    the leg is gone
 //   mark     begin or end of a snapshot
 //   agreed   what the answer to our SYN settled: before the first segment record of a leg that we opened; and
-//            again when the path's MTU has changed
+//            again when the path's MTU or the urgent pointer has changed
 //   soft, sent, early, release, adopt   a planned hand-over: soft_record.h
 enum class RecordKind : uint8_t {
   open = 1,
@@ -110,6 +110,7 @@ constexpr uint8_t kOptionTimestamps = 0x02;
 constexpr uint8_t kOptionSack = 0x04;
 constexpr uint8_t kOptionActiveOpen = 0x08;
 constexpr uint8_t kOptionEcn = 0x10;
+constexpr uint8_t kOptionUrgent = 0x20;  // in agreed only
 
 struct OutputRecord {
   RecordHeader header;
@@ -131,8 +132,9 @@ struct AgreedRecord {
   uint8_t options;  // OpenOption
   uint8_t reserved;
   be16_t path_mtu;
+  be32_t urgent;  // low bits of the stream offset behind the last urgent byte received; with kOptionUrgent
 };
-static_assert(sizeof(AgreedRecord) == 20);
+static_assert(sizeof(AgreedRecord) == 24);
 
 struct MarkRecord {
   RecordHeader header;

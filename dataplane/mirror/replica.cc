@@ -221,6 +221,10 @@ bool Replica::apply_agreed(std::span<const uint8_t> record, Instant now) {
   c.timestamps = r.options & kOptionTimestamps;
   c.sack = r.options & kOptionSack;
   c.ecn = r.options & kOptionEcn;
+  if ((r.options & kOptionUrgent) && c.rx != tcp::kNone) {
+    engine_.pipes()[c.rx].has_urgent = true;
+    engine_.pipes()[c.rx].urgent = r.urgent.get();
+  }
   return true;
 }
 

@@ -178,6 +178,11 @@ void NeighbourTable::heard(uint16_t port, const IpAddress& ip, const MacAddress&
   drain(entry);
 }
 
+void NeighbourTable::doubt(uint16_t port, const IpAddress& ip, Instant now) {
+  const uint32_t index = find(port, ip);
+  if (index != kNone && entries_[index].stage == reachable) enter(index, stale, now);
+}
+
 void NeighbourTable::time_out(uint32_t index, Instant now) {
   const Entry& entry = entries_[index];
   switch (entry.stage) {

@@ -63,6 +63,8 @@ class NeighbourTable {
   // Forwards, queues or drops `frame`; takes it in any case.
   void send(uint16_t port, const IpAddress& ip, const IpAddress& source, rte_mbuf* frame, Instant now);
   void heard(uint16_t port, const IpAddress& ip, const MacAddress& mac, Heard how, Instant now);
+  // What is sent there gets no answer: it is asked again, and used meanwhile.
+  void doubt(uint16_t port, const IpAddress& ip, Instant now);
   // Retries, failures, expiry. next_deadline(): when it has something to do next.
   void tick(Instant now);
   Instant next_deadline() const;

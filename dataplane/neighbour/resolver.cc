@@ -65,6 +65,10 @@ void Resolver::send(rte_mbuf* frame, const IpAddress& source, const IpAddress& d
   neighbours_.send(hop->port, hop->address, source, frame, now);
 }
 
+void Resolver::doubt(const IpAddress& destination, Instant now) {
+  if (const auto hop = routes_.find(destination)) neighbours_.doubt(hop->port, hop->address, now);
+}
+
 // A node that shares our virtual MAC gives itself away by the Ethernet source of its frames: only
 // announcements carry the group's MAC there.
 bool Resolver::is_rival(const Claim& claim, const Statement& statement) const {

@@ -81,6 +81,8 @@ class Resolver : private NeighbourEvents {
   // `frame` is linear and begins with room for the Ethernet header, which is written here; an IP packet from
   // `source` to `destination` follows. Takes the mbuf: it is emitted, waits, or is dropped and counted.
   void send(rte_mbuf* frame, const IpAddress& source, const IpAddress& destination, Instant now);
+  // What is sent there gets no answer: the next hop is asked whether it is still there.
+  void doubt(const IpAddress& destination, Instant now);
   // An ARP packet that came in on `port`. The frame's Ethernet destination has been accepted before.
   void receive_arp(uint16_t port, const wire::ArpPacket& packet, const MacAddress& ethernet_source,
                    Instant now);

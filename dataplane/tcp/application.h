@@ -32,6 +32,9 @@ class Application {
   // with Engine::write and Engine::finish_writing. Also called at the standby, which thereby repeats the
   // owner's work.
   virtual void on_data(Engine& /*engine*/, uint32_t /*leg*/, Instant /*now*/) {}
+  // The peer calls something urgent (Engine::urgent_bytes), which may not have arrived yet. Not called for
+  // legs whose receive pipe has a sink: what they relay is urgent there too.
+  virtual void on_urgent(Engine& /*engine*/, uint32_t /*leg*/, Instant /*now*/) {}
   // The leg is about to go; it is still readable. Not called at the standby.
   virtual void on_closed(Engine& /*engine*/, uint32_t /*leg*/, CloseReason /*reason*/, Instant /*now*/) {}
 };

@@ -166,7 +166,7 @@ Soft* Engine::soft_for(Connection& c, uint32_t leg, Instant now) {
   soft.last_sent_at = now;
   soft.quick_acks = settings_.quick_acks;
   if (const Service* service = find_service(c.service)) {
-    soft.user_timeout = service->user_timeout;
+    soft.user_timeout = c.state == State::syn_sent ? service->connect_timeout : service->user_timeout;
     soft.dscp = service->dscp;
   }
   return &soft;
@@ -216,6 +216,7 @@ void Engine::close(uint32_t leg, CloseReason reason, Instant now) {
 }
 
 uint32_t Engine::connect(GroupIndex group, const FlowKey& key, const Service* service, Instant now) {
+  if (key.remote.is_multicast() || key.remote.is_unspecified()) return kNone;  // RFC 9293, MUST-46
   const uint32_t leg = insert_leg(key, now);
   if (leg == kNone) return kNone;
   Connection& c = legs_[leg];

@@ -28,6 +28,9 @@ class SegmentSink {
  public:
   virtual ~SegmentSink() = default;
   virtual void transmit(rte_mbuf* frame, const FlowKey& key) = 0;
+  // What is sent to key.remote is not acknowledged: the way there may be broken (R1 of RFC 9293
+  // section 3.8.3).
+  virtual void doubt(const FlowKey& /*key*/) {}
 };
 
 // When a SYN is answered without keeping anything (RFC 4987). Automatic: when too many are half open.
@@ -58,7 +61,8 @@ struct EngineSettings {
   SynCookies syn_cookies = SynCookies::automatic;
   uint32_t half_open_max = 1024;            // of all sources together; no more than half of active_legs
   uint32_t half_open_per_source_max = 256;  // an IPv4 address, an IPv6 /64
-  uint8_t syn_retries = 5;
+  uint8_t syn_retries = 7;                  // some three minutes (RFC 9293, MUST-23)
+  uint8_t answer_retries = 5;               // of a SYN-ACK: who asked may never have existed
   uint8_t data_retries = 15;
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
   Ecn ecn = Ecn::accept;
@@ -168,13 +172,17 @@ class Engine {
   // BIND.
   void link(uint32_t client, uint32_t backend);
   // Opens a leg from key.local to key.remote. The caller sets its pipes and partner at once. kNone: table
-  // full.
+  // full, or nobody can have that address.
   uint32_t connect(GroupIndex group, const FlowKey& key, const Service* service, Instant now);
   // Ends a leg with a reset to the peer; the application is not told.
   void abort(uint32_t leg, Instant now);
   void consume(uint32_t leg, uint64_t up_to_offset);
   bool write(uint32_t leg, std::span<const uint8_t> bytes);
   void finish_writing(uint32_t leg);
+  // What has been written so far is urgent (RFC 9293 section 3.8.5). New applications should do without.
+  void mark_urgent(uint32_t leg);
+  // Bytes of the receive queue that the peer calls urgent; 0: none.
+  uint64_t urgent_bytes(const Connection& c) const;
   void want_output(uint32_t leg);
   void want_log(uint32_t leg);
 
@@ -392,6 +400,11 @@ class Engine {
   void settle_mss(Connection& c, uint16_t path_mtu);
   void refresh_path_mtu(Connection& c, uint32_t leg, Instant now);
   void packet_too_big(Connection& c, uint32_t leg, const wire::IcmpError& error, Instant now);
+
+  // urgent.cc
+  void process_urgent(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
+  void note_urgent(Connection& c, uint64_t end, Instant now);
+  void point_at_urgent(const Connection& c, wire::TcpSegmentToSend& segment);
 
   // liveness.cc
   void note_arrival(Connection& c, const wire::TcpSegment& s, Instant now);

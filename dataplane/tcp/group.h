@@ -69,6 +69,8 @@ struct Service {
   uint8_t dscp = 0;  // differentiated services codepoint of what we send
   Duration idle_timeout = 15min;
   KeepAlive keepalive;
+  // How long a backend may take to answer a SYN, before the proxy looks for another one.
+  Duration connect_timeout = 60s;
   // How long what was sent may stay unacknowledged (RFC 9293 section 3.8.3), whatever the number of
   // retransmissions. 0: that number decides.
   Duration user_timeout{0};

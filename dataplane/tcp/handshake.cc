@@ -88,6 +88,7 @@ void Engine::become_established(Connection& c, uint32_t leg, Instant now) {
   if (Soft* soft = soft_for(c, leg, now)) {
     soft->retransmissions = 0;
     soft->congestion.set_mss(c.mss);
+    if (const Service* service = find_service(c.service)) soft->user_timeout = service->user_timeout;
   }
   want_log(leg);
   if (c.opened) return;

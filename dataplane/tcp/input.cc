@@ -55,6 +55,9 @@ void Engine::receive_without_connection(Arrival& arrival, const FlowKey& key) {
   } else if (arrival.now < group.reset_hold_until) {
     return drop(arrival, DropReason::tcp_reset_suppressed);
   }
+  // Section 3.10.7.2, fourth: what is neither RST nor ACK nor SYN says nothing to a listener.
+  if (!s.has(wire::kAck) && !s.has(wire::kSyn) && find_listener(key.local, key.local_port) != nullptr)
+    return drop(arrival, DropReason::tcp_ack_missing);
   if (s.has(wire::kAck))
     send_reset(key, s.ack, Seq(0), wire::kRst);
   else
@@ -110,6 +113,10 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
       static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
     c.ts_recent = s.options.timestamps->value;
   process_window(c, s);
+  if (c.snd.wnd == 0)
+    note_progress(soft_[c.soft], now);  // closed, perhaps over what is in flight: it may stay so
+  process_urgent(c, leg, s, now);
+  if (!legs_.is_live(id)) return;
   if (c.ecn) note_mark(soft_[c.soft], s);
   process_data(c, leg, arrival);
   if (!legs_.is_live(id)) return;
@@ -175,6 +182,8 @@ bool Engine::check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s,
   const bool had_finished = c.state == State::close_wait && c.adopted;
   if (c.state == State::closing || c.state == State::last_ack || had_finished)
     close(leg, CloseReason::finished, now);
+  else if (c.state == State::syn_received && c.active_open)
+    close(leg, CloseReason::refused, now);  // section 3.10.7.4: as in SYN-SENT
   else
     close(leg, CloseReason::reset_by_peer, now);
   return false;
@@ -334,6 +343,11 @@ void Engine::process_fin(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     Soft& soft = soft_[c.soft];
     soft.fin_out_of_order = true;
     soft.fin_offset = fin_offset;
+    if (s.payload_length == 0) {  // as data that comes too early
+      ++soft.duplicate_acks_owed;
+      soft.duplicate_ack_at = c.rcv.nxt;
+      want_output(leg);
+    }
   }
 }
 

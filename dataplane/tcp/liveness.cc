@@ -70,7 +70,9 @@ void Engine::note_progress(Soft& soft, Instant now) {
 // One more retransmission or window probe: would it be beyond R2 (RFC 9293 section 3.8.3)? A user timeout
 // takes the place of that number, as RFC 5482 has it.
 bool Engine::out_of_retries(const Connection& c, Soft& soft) {
-  const uint8_t retries = is_synchronised(c.state) ? settings_.data_retries : settings_.syn_retries;
+  const uint8_t retries = is_synchronised(c.state)         ? settings_.data_retries
+                          : c.state == State::syn_received ? settings_.answer_retries
+                                                           : settings_.syn_retries;
   const bool counted = !is_synchronised(c.state) || soft.user_timeout == Duration::zero();
   if (counted && soft.retransmissions >= retries) return true;
   if (soft.retransmissions < UINT8_MAX) ++soft.retransmissions;

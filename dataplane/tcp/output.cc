@@ -253,7 +253,8 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
     segment.option_order = settings_.syn_options;
     const bool offers = c.state == State::syn_sent;
     segment.options.mss = static_cast<uint16_t>(mss_to_offer(c));
-    if (offers ? settings_.window_scaling : c.window_scaling) segment.options.window_scale = uint8_t{c.rcv_scale};
+    if (offers ? settings_.window_scaling : c.window_scaling)
+      segment.options.window_scale = uint8_t{c.rcv_scale};
     segment.options.sack_permitted = offers ? settings_.sack : c.sack;
   }
   if (c.state == State::syn_sent ? settings_.timestamps : c.timestamps)
@@ -284,6 +285,7 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
       soft->delayed_ack_at = kNever;
     }
   }
+  if (!is_syn && c.tx != kNone && pipes_[c.tx].has_urgent) point_at_urgent(c, segment);
   if (c.ecn && !is_syn && soft != nullptr) mark_outgoing(*soft, new_data, segment);
   ++counters_.segments_out;
   wire::build_tcp_frame(frame, segment);

@@ -122,6 +122,9 @@ void PipeStore::drop_first(Pipe& pipe) {
 void PipeStore::acknowledge(Pipe& pipe, uint64_t offset) {
   if (offset <= pipe.head) return;
   pipe.head = offset;
+  // All of it is done with; the low bits would come to mean something else in time.
+  if (pipe.has_urgent && static_cast<int32_t>(pipe.urgent - static_cast<uint32_t>(offset)) <= 0)
+    pipe.has_urgent = false;
   drop_done(pipe);
 }
 

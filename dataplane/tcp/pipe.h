@@ -50,6 +50,9 @@ struct Pipe {
   bool fin = false;
   bool keeps_unlogged =
       false;  // bytes stay here until they are in the log, even when the sink is done with them
+  bool has_urgent = false;
+  uint32_t urgent =
+      0;  // low bits of the offset behind the last urgent byte, which is less than 2^31 from tail
   uint64_t held() const { return tail > head ? tail - head : 0; }
   uint64_t send_end() const { return tail < sendable ? tail : sendable; }
 };

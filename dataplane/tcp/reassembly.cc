@@ -59,7 +59,6 @@ void Engine::deliver_reassembled(Connection& c, Soft& soft) {
     const uint64_t before_tail = rx.tail;
     pipes_.append(rx, index);
     counters_.payload_in += rx.tail - before_tail;
-    soft.ack_now = true;  // RFC 5681 section 4.2: a filled hole is acknowledged at once
   }
 }
 
@@ -76,7 +75,10 @@ void Engine::drop_reassembly(Soft& soft) {
 void Engine::deliver(Connection& c, uint32_t leg, Instant now) {
   Soft& soft = soft_[c.soft];
   Pipe& rx = pipes_[c.rx];
-  if (soft.reassembly_first != kNone) deliver_reassembled(c, soft);
+  if (soft.reassembly_first != kNone) {
+    deliver_reassembled(c, soft);
+    soft.ack_now = true;  // RFC 5681 section 4.2: what fills a gap, or a part of one, is acknowledged at once
+  }
   c.rcv.nxt = receive_seq_of(c, rx.tail);
   soft.ack_soon = true;
   if (soft.quick_acks > 0) soft.ack_now = true;

@@ -95,6 +95,7 @@ void Worker::add_services() {
     service.idle_timeout = setup.idle_timeout;
     service.keepalive = setup.keepalive;
     service.user_timeout = setup.user_timeout;
+    service.connect_timeout = setup.connect_timeout;
     service.dscp = setup.dscp;
     switch (setup.application) {
       case ApplicationKind::echo:

@@ -50,6 +50,7 @@ struct ServiceSetup {
   Duration idle_timeout = 15min;
   tcp::KeepAlive keepalive;
   Duration user_timeout{0};
+  Duration connect_timeout = 60s;
   uint8_t dscp = 0;
 };
 

@@ -146,6 +146,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
 
   // tcp::SegmentSink, mirror::FrameSink, neighbour::Egress
   void transmit(rte_mbuf* frame, const FlowKey& key) override;
+  void doubt(const FlowKey& key) override { resolver_.doubt(key.remote, now_); }
   void transmit_cluster(rte_mbuf* frame) override;
   void emit(unsigned port, rte_mbuf* frame) override;
 

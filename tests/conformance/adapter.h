@@ -2,7 +2,9 @@
 
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "tests/conformance/sockets.h"
@@ -37,8 +39,10 @@ class Adapter {
   // Moves on by a microsecond, so that a caller who waits for a moment sees it come.
   Instant tick();
 
-  Sockets& sockets() { return sockets_; }
-  Instant now() const { return host_.now(); }
+  // A socket is about to be opened. As long as there is none, what a script sets up anew takes effect.
+  void take_settings();
+  Sockets& sockets() { return *sockets_; }
+  Instant now() const { return host_->now(); }
 
  private:
   struct Waiting {
@@ -50,6 +54,7 @@ class Adapter {
   bool is_main() const { return std::this_thread::get_id() == main_; }
   void await_returning(std::unique_lock<std::mutex>& lock);
   void notice_change();
+  void publish_states();
   bool pass_time();
   Instant next_deadline();
   void advance_to(Instant until);
@@ -58,11 +63,14 @@ class Adapter {
   const std::thread::id main_ = std::this_thread::get_id();
   std::mutex mutex_;
   std::condition_variable changed_;
-  VirtualHost host_;
-  Sockets sockets_;
+  AdapterFlags flags_;
+  rte_mempool* pool_;
+  std::unique_ptr<VirtualHost> host_;
+  std::unique_ptr<Sockets> sockets_;
   Waiting* waiting_ = nullptr;
   // The second thread has its answer but has not looked at the clock yet: time stands still until it has.
   bool returning_ = false;
+  std::string published_;
 };
 
 }  // namespace understudy::conformance

@@ -129,7 +129,7 @@ TEST(Ecn, TheWindowShrinksOncePerRoundTrip) {  // section 6.1.2
   s.left();
   s.write(4'000);
   EXPECT_EQ(s.left(),
-            "W. 10001:11001 ack 1 ect0\n. 11001:12001 ack 1 ect0\n. 12001:13001 ack 1 ect0\n"
+            "W. 10001:11001 ack 1 ect0\nP. 11001:12001 ack 1 ect0\n. 12001:13001 ack 1 ect0\n"
             "P. 13001:14001 ack 1 ect0")
       << "the first new segment says that we have slowed down";
   s.arrives("E. 1:1 ack 11001");
@@ -184,7 +184,8 @@ TEST(Ecn, ASuccessorKnowsThePermission) {
   s.engine().lie_down(0);
   s.engine().take_over(0, Epoch{}, s.host().now(), 0ms);
   s.write(1000);
-  EXPECT_EQ(s.left(), "P. 1:1001 ack 1 ect0");
+  EXPECT_EQ(s.left(), "P. 1:1001 ack 1 ect0\n. 1001:1001 ack 1")
+      << "and the acknowledgement of who wakes a leg";
 }
 
 TEST(Differentiated, ServicesCodepointAndHopLimit) {  // RFC 9293, MUST-48, MUST-49

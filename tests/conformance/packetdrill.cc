@@ -44,7 +44,10 @@ void do_free(void* userdata) {
 }
 
 int do_socket(void* u, int domain, int type, int protocol) {
-  return as_call(of(u).locked([&] { return of(u).sockets().open(domain, type, protocol); }));
+  return as_call(of(u).locked([&] {
+    of(u).take_settings();
+    return of(u).sockets().open(domain, type, protocol);
+  }));
 }
 
 int do_bind(void* u, int fd, const sockaddr* address, socklen_t length) {

@@ -65,11 +65,8 @@ ProfileSettings settings_of(const AdapterFlags& flags) {
     s.doubles_buffers = true;
     if (flags.follows_sysctls) apply_system_settings(s);
   } else {
-    s.engine.receive_buffer = 65535;
-    s.engine.receive_buffer_max = 2 << 20;
-    s.send_buffer = 32768;
     s.engine.syn_options = wire::SynOptionOrder::freebsd_like;
-    s.engine.delayed_ack = 40ms;
+    apply_freebsd_settings(s);
   }
   return s;
 }

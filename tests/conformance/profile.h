@@ -36,9 +36,12 @@ struct ProfileSettings {
   uint32_t not_sent_low = UINT32_MAX;  // writable while less than this is not sent
   // As Linux does it: what SO_SNDBUF and SO_RCVBUF are given is doubled, to make up for its own bookkeeping.
   bool doubles_buffers = false;
+  // As FreeBSD does it: once established, SO_RCVBUF is rounded up to whole segments.
+  bool rounds_buffers = false;
   bool nagle = true;
   tcp::KeepAlive keepalive;
   Duration user_timeout{0};
+  Duration connect_timeout{0};
   uint8_t dscp = 0;
   Duration idle_timeout = Duration::max();
 };

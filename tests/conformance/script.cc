@@ -1,5 +1,6 @@
 #include "tests/conformance/script.h"
 
+#include <algorithm>
 #include <cstring>
 #include <sstream>
 
@@ -13,8 +14,8 @@ namespace {
 const IpAddress kEngine = *IpAddress::parse("192.168.0.1");
 const IpAddress kPeer = *IpAddress::parse("192.0.2.1");
 constexpr std::pair<char, uint8_t> kFlags[] = {{'S', wire::kSyn}, {'F', wire::kFin}, {'R', wire::kRst},
-                                               {'P', wire::kPsh}, {'E', wire::kEce}, {'W', wire::kCwr},
-                                               {'.', wire::kAck}};
+                                               {'P', wire::kPsh}, {'U', wire::kUrg}, {'E', wire::kEce},
+                                               {'W', wire::kCwr}, {'.', wire::kAck}};
 
 sockaddr_in socket_address(const IpAddress& address, uint16_t port) {
   sockaddr_in to{};
@@ -70,7 +71,7 @@ void Script::wait(Duration duration) {
   }
 }
 
-void Script::arrives(std::string_view text) {
+void Script::arrives(std::string_view text, char fill) {
   std::istringstream in{std::string(text)};
   std::string flags, range, word;
   in >> flags >> range;
@@ -89,6 +90,9 @@ void Script::arrives(std::string_view text) {
     } else if (word == "win") {
       in >> number;
       segment.window = static_cast<uint16_t>(number);
+    } else if (word == "urg") {
+      in >> number;
+      segment.urgent_pointer = static_cast<uint16_t>(number);
     } else if (word == "ect0") {
       segment.type_of_service = 2;
     } else if (word == "ce") {
@@ -103,7 +107,11 @@ void Script::arrives(std::string_view text) {
   }
   rte_mbuf* frame = rte_pktmbuf_alloc(small_mbuf_pool());
   const auto length = static_cast<uint16_t>(last - first);
-  if (length > 0) std::memset(rte_pktmbuf_append(frame, length), 'x', length);
+  if (length > 0) {
+    auto* data = reinterpret_cast<uint8_t*>(rte_pktmbuf_append(frame, length));
+    for (uint16_t i = 0; i < length; ++i)
+      data[i] = fill != 0 ? static_cast<uint8_t>(fill) : byte_at(first + i);
+  }
   wire::build_tcp_frame(frame, segment);
   const auto* bytes = rte_pktmbuf_mtod(frame, const uint8_t*);
   host_.inject(
@@ -144,6 +152,7 @@ std::string Script::text_of(const VirtualHost::Packet& packet) {
     if (s.has(bit)) out << letter;
   out << ' ' << s.seq - engine_start_ << ':' << s.seq - engine_start_ + s.payload_length;
   if (s.has(wire::kAck)) out << " ack " << s.ack - our_start_;
+  if (s.has(wire::kUrg)) out << " urg " << s.urgent_pointer;
   if (s.options.mss) out << " mss " << *s.options.mss;
   if (s.options.sack_permitted) out << " sackok";
   if (s.options.window_scale) out << " wscale " << unsigned{*s.options.window_scale};
@@ -188,6 +197,7 @@ void Script::close_listener() {
 
 void Script::establish(std::string_view options) {
   listen();
+  read_ = 0;
   arrives("S 0:0 win 65535 " + std::string(options));
   invariant(left().starts_with("S. 0:0 ack 1"), "script: no SYN-ACK");
   wait(10ms);
@@ -204,6 +214,45 @@ void Script::accept() {
 void Script::write(uint32_t bytes) {
   const std::vector<uint8_t> data(bytes, 'y');
   invariant(sockets_.send(socket_, data, 0).value == bytes, "script: a write was not taken whole");
+}
+
+void Script::write_urgent(uint32_t bytes) {
+  auto& legs = host_.engine().legs();
+  const std::vector<uint8_t> data(bytes, 'y');
+  for (uint32_t leg = 0; leg < legs.capacity(); ++leg) {
+    if (!legs.is_live(leg)) continue;
+    invariant(host_.engine().write(leg, data), "script: a write was not taken whole");
+    host_.engine().mark_urgent(leg);
+  }
+  host_.settle();
+}
+
+size_t Script::read_into(std::vector<uint8_t>& bytes) {
+  const iovec into{bytes.data(), bytes.size()};
+  const int64_t got = sockets_.receive(socket_, {&into, 1}, 0).value;
+  read_ += std::max<int64_t>(got, 0);
+  return static_cast<size_t>(std::max<int64_t>(got, 0));
+}
+
+size_t Script::read(size_t bytes) {
+  std::vector<uint8_t> data(bytes);
+  return read_into(data);
+}
+
+size_t Script::read_right(size_t bytes) {
+  std::vector<uint8_t> data(bytes);
+  const int64_t first = read_ + 1;
+  const size_t got = read_into(data);
+  for (size_t i = 0; i < got; ++i)
+    if (data[i] != byte_at(first + static_cast<int64_t>(i))) return i;
+  return got;
+}
+
+int Script::error() {
+  int error = 0;
+  socklen_t length = sizeof error;
+  sockets_.get_option(socket_, SOL_SOCKET, SO_ERROR, &error, &length);
+  return error;
 }
 
 bool Script::try_write(uint32_t bytes) {

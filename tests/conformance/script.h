@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tests/conformance/sockets.h"
 
@@ -11,17 +12,19 @@ namespace understudy::conformance {
 //
 //   FLAGS FIRST:LAST [ack N] [win N] [OPTION...]     for example `P. 1:1001 ack 1 win 257 sack 2001:3001`
 //
-// with FLAGS out of S F R P E (ECE) W (CWR) and `.` for ACK (`-`: none), sequence numbers that count from the
-// initial ones (the SYN is 0), and options mss N, wscale N, sackok, ts VALUE ECHO, sack L:R; ect0 and ce
-// stand for the IP header's ECN bits. We are the peer that arrives() speaks for; left() is what the engine
-// has sent since it was last asked, one segment a line.
+// with FLAGS out of S F R P U E (ECE) W (CWR) and `.` for ACK (`-`: none), sequence numbers that count from
+// the initial ones (the SYN is 0), `urg N` for the urgent pointer, and options mss N, wscale N, sackok, ts
+// VALUE ECHO, sack L:R; ect0 and ce stand for the ECN bits of the IP header. We are the peer that arrives()
+// speaks for; left() is what the engine has sent since it was last asked, one segment a line.
 class Script {
  public:
   explicit Script(const ProfileSettings& settings);
 
   // Time passes; what timers and the slow rounds send meanwhile is kept for left().
   void wait(Duration duration);
-  void arrives(std::string_view segment);
+  // The payload is byte_at() of its numbers, or all `fill`.
+  void arrives(std::string_view segment, char fill = 0);
+  static uint8_t byte_at(int64_t number) { return static_cast<uint8_t>('a' + number % 23); }
   std::string left();
   // A router says something about a segment of the engine's with the sequence numbers `range`: ICMP type and
   // code, and the MTU of its next hop where that belongs.
@@ -36,7 +39,12 @@ class Script {
   void connect();
   void accept();  // what the peer has opened
   void write(uint32_t bytes);
-  bool try_write(uint32_t bytes);  // false: the socket takes nothing
+  void write_urgent(uint32_t bytes);
+  size_t read(size_t bytes);  // how many there were
+  size_t read_into(std::vector<uint8_t>& bytes);
+  size_t read_right(size_t bytes);  // how many before the first that is wrong
+  int error();                      // SO_ERROR
+  bool try_write(uint32_t bytes);   // false: the socket takes nothing
   void close();
   void shutdown();  // nothing more will be written
   void abort();     // what is left of the connection ends with a reset
@@ -57,6 +65,7 @@ class Script {
   Sockets sockets_;
   int listener_ = -1;
   int socket_ = -1;
+  int64_t read_ = 0;  // bytes
   Seq our_start_{10'000};
   Seq engine_start_;
 };

@@ -78,11 +78,33 @@ void Sockets::on_open(tcp::Engine&, uint32_t leg, Instant) {
   const int fd = by_flow_[host_.engine().legs()[leg].key];
   Socket& s = *sockets_[fd];
   s.established = s.was_established = true;
+  if (profile_.rounds_buffers) {
+    tcp::Connection& c = connection(s);
+    c.receive_buffer = (c.receive_buffer + c.mss - 1) / c.mss * c.mss;
+    s.receive_buffer = c.receive_buffer;
+  }
   ++s.out_edges;
   if (s.parent < 0) return;
   Socket& parent = *sockets_[s.parent];
   parent.accept_queue.push_back(fd);
   ++parent.in_edges;
+}
+
+// A line for each socket that has been opened to or by somebody, as sockstat(1) of FreeBSD names states.
+std::string Sockets::states() {
+  constexpr std::string_view kNames[] = {"SYN_SENT",   "SYN_RCVD", "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2",
+                                         "CLOSE_WAIT", "CLOSING",  "LAST_ACK",    "TIME_WAIT"};
+  std::string lines;
+  for (const auto& [fd, socket] : sockets_) {
+    Socket& s = *socket;
+    if (s.kind != Socket::Kind::connection) continue;
+    const bool live = is_live(s);
+    if (!live && s.orphaned) continue;
+    lines += "packetdril tcp" + std::string(s.key.local.is_v4() ? "4" : "6") + " :" +
+             std::to_string(s.key.local_port.value()) + " " +
+             std::string(live ? kNames[static_cast<size_t>(connection(s).state)] : "CLOSED") + "\n";
+  }
+  return lines;
 }
 
 void Sockets::on_data(tcp::Engine& engine, uint32_t leg, Instant now) {

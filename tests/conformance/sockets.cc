@@ -88,6 +88,7 @@ ServiceId Sockets::add_service(std::vector<IpAddress> addresses, PortNumber port
   service.idle_timeout = profile_.idle_timeout;
   service.keepalive = profile_.keepalive;
   service.user_timeout = profile_.user_timeout;
+  service.connect_timeout = profile_.connect_timeout;
   service.dscp = profile_.dscp;
   host_.engine().add_service(service);
   return service.id;
@@ -352,7 +353,18 @@ Outcome Sockets::shutdown(int fd, int how) {
   return {};
 }
 
+// Those that are not open yet go with it.
 void Sockets::close_listener(Socket& s) {
+  std::vector<int> opening;
+  for (const auto& [fd, socket] : sockets_) {
+    const auto parent = sockets_.find(socket->parent);
+    if (parent != sockets_.end() && parent->second.get() == &s && !socket->was_established)
+      opening.push_back(fd);
+  }
+  for (const int fd : opening) {
+    if (is_live(*sockets_[fd])) host_.engine().abort(sockets_[fd]->leg.index, host_.now());
+    forget(fd);
+  }
   host_.engine().stop_listening(s.service);
   listener_of_service_.erase(s.service.value());
   for (const int fd : s.accept_queue) {

@@ -82,6 +82,8 @@ class Sockets final : private tcp::Application {
   Sockets(VirtualHost& host, const ProfileSettings& profile);
   ~Sockets() override;
 
+  bool is_empty() const { return sockets_.empty(); }
+  std::string states();
   Outcome open(int family, int type, int protocol);
   Outcome bind(int fd, const sockaddr* address, socklen_t length);
   Outcome listen(int fd, int backlog);

@@ -1,6 +1,9 @@
 #include "tests/conformance/system_settings.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -27,13 +30,49 @@ void apply(const std::string& name, bool& setting) {
   if (const auto number = number_of(name)) setting = *number != 0;
 }
 
+// The last word of a file on each name.
+std::map<std::string, uint64_t> read_assignments(const char* path) {
+  std::map<std::string, uint64_t> values;
+  std::ifstream file(path == nullptr ? "" : path);
+  for (std::string line; std::getline(file, line);) {
+    const size_t equals = line.find('=');
+    if (equals != std::string::npos)
+      values[line.substr(0, equals)] = std::strtoull(line.c_str() + equals + 1, nullptr, 10);
+  }
+  return values;
+}
+
 }  // namespace
+
+void apply_freebsd_settings(ProfileSettings& settings) {
+  const auto values = read_assignments(std::getenv("UNDERSTUDY_SYSCTLS"));
+  const auto value_of = [&](const char* name, uint64_t otherwise) {
+    const auto at = values.find(name);
+    return at == values.end() ? otherwise : at->second;
+  };
+  tcp::EngineSettings& engine = settings.engine;
+  settings.rounds_buffers = true;
+  engine.timestamps = engine.window_scaling = value_of("net.inet.tcp.rfc1323", 1) != 0;
+  engine.sack = value_of("net.inet.tcp.sack.enable", 1) != 0;
+  engine.receive_buffer = static_cast<uint32_t>(value_of("net.inet.tcp.recvspace", 65536));
+  engine.receive_buffer_max =
+      static_cast<uint32_t>(std::min<uint64_t>(value_of("kern.ipc.maxsockbuf", 2 << 20), UINT32_MAX));
+  settings.send_buffer = static_cast<uint32_t>(value_of("net.inet.tcp.sendspace", 32768));
+  engine.delayed_ack = Duration(1ms) * static_cast<int64_t>(value_of("net.inet.tcp.delacktime", 40));
+  settings.connect_timeout = Duration(1ms) * static_cast<int64_t>(value_of("net.inet.tcp.keepinit", 75000));
+  constexpr tcp::Ecn kEcn[] = {tcp::Ecn::off, tcp::Ecn::request, tcp::Ecn::accept};
+  engine.ecn = kEcn[std::min<uint64_t>(value_of("net.inet.tcp.ecn.enable", 2), 2)];
+}
 
 void apply_system_settings(ProfileSettings& settings) {
   apply("tcp_timestamps", settings.engine.timestamps);
   apply("tcp_sack", settings.engine.sack);
   apply("tcp_window_scaling", settings.engine.window_scaling);
   apply("tcp_slow_start_after_idle", settings.engine.restart_after_idle);
+  if (const auto number = number_of("tcp_ecn")) {
+    constexpr tcp::Ecn kEcn[] = {tcp::Ecn::off, tcp::Ecn::request, tcp::Ecn::accept};
+    settings.engine.ecn = kEcn[std::min<uint64_t>(*number, 2)];
+  }
   if (const auto number = number_of("tcp_syn_retries"))
     settings.engine.syn_retries = static_cast<uint8_t>(std::min<uint64_t>(*number, 255));
   if (const auto number = number_of("tcp_notsent_lowat"))

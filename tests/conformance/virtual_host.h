@@ -35,9 +35,11 @@ class VirtualHost final : private tcp::SegmentSink {
   void add_address(const IpAddress& address);
 
   std::deque<Packet>& sent() { return sent_; }
+  uint32_t doubts() const { return doubts_; }  // how often the way to a peer was called in question
 
  private:
   void transmit(rte_mbuf* frame, const FlowKey& key) override;
+  void doubt(const FlowKey&) override { ++doubts_; }
 
   rte_mempool* pool_;
   tcp::ShardMap shards_{4};
@@ -46,6 +48,7 @@ class VirtualHost final : private tcp::SegmentSink {
   std::unique_ptr<tcp::Engine> engine_;
   std::vector<IpAddress> addresses_;
   std::deque<Packet> sent_;
+  uint32_t doubts_ = 0;
 };
 
 }  // namespace understudy::conformance

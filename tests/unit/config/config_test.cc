@@ -131,6 +131,29 @@ TEST(Config, KeepaliveAndUserTimeoutOfAService) {
   EXPECT_EQ(std::get<Config>(result).groups[0].services.at(1).user_timeout, 0s);
 }
 
+TEST(Config, AKeepaliveWithoutFiguresBeginsAfterTwoHours) {
+  const auto result = parse(spoiled({{"idle_timeout: 5min}", "idle_timeout: 3h, keepalive: {}}"}}), "a.yaml");
+  ASSERT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);
+  const auto& keepalive = std::get<Config>(result).groups[0].services.at(0).keepalive;
+  ASSERT_TRUE(keepalive.has_value());
+  EXPECT_EQ(keepalive->idle, 2h);
+  EXPECT_EQ(keepalive->interval, 75s);
+  EXPECT_EQ(keepalive->probes, 9U);
+}
+
+TEST(Config, EcnHopLimitAndServiceLimits) {
+  const auto result = parse(spoiled({{"{receive_buffer: 256KiB}", "{ecn: request, hop_limit: 32}"},
+                                     {"idle_timeout: 5min}", "dscp: 46, connect_timeout: 3s}"}}),
+                            "a.yaml");
+  ASSERT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);
+  const Config& config = std::get<Config>(result);
+  EXPECT_EQ(config.tcp.ecn, Ecn::request);
+  EXPECT_EQ(config.tcp.hop_limit, 32U);
+  EXPECT_EQ(config.groups[0].services.at(0).dscp, 46U);
+  EXPECT_EQ(config.groups[0].services.at(0).connect_timeout, 3s);
+  EXPECT_EQ(config.groups[0].services.at(1).connect_timeout, 60s);
+}
+
 TEST(Config, WithoutSecretFileWarnsAndDerivesFromTheName) {
   const auto a = parse(std::string(kGood), "a.yaml");
   const auto b = parse(spoiled({{"name: example", "name: other"}}), "b.yaml");

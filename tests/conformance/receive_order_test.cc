@@ -1,0 +1,61 @@
+// Bytes that come in any order, in pieces that overlap: the stream is the same.
+#include <algorithm>
+#include <numeric>
+
+#include <gtest/gtest.h>
+
+#include "tests/conformance/script.h"
+
+namespace understudy::conformance {
+namespace {
+
+void expect_whole(Script& s, const std::vector<std::string>& pieces, const std::vector<size_t>& order,
+                  uint32_t bytes, std::string_view options) {
+  std::string told;
+  for (const size_t piece : order) told += pieces[piece] + "; ";
+  s.establish(options);
+  for (const size_t piece : order) s.arrives(pieces[piece] + " ack 1");
+  const std::string sent = s.left();
+  const std::string last = sent.substr(sent.rfind('\n') == std::string::npos ? 0 : sent.rfind('\n') + 1);
+  ASSERT_EQ(last, ". 1:1 ack " + std::to_string(bytes + 2)) << told;
+  ASSERT_EQ(s.where(), "CLOSE-WAIT") << told;
+  ASSERT_EQ(s.read_right(bytes + 100), bytes) << told;
+  s.close();
+  s.arrives("R 402:402");
+  s.left();
+}
+
+class Orders : public testing::TestWithParam<std::vector<std::string>> {};
+
+TEST_P(Orders, EachLeadsToTheSameStream) {
+  const std::vector<std::string>& pieces = GetParam();
+  std::vector<size_t> order(pieces.size());
+  std::iota(order.begin(), order.end(), 0U);
+  Script s(plain_settings());
+  do {
+    expect_whole(s, pieces, order, 400, "mss 1000 sackok");
+    expect_whole(s, pieces, order, 400, "mss 1000");
+  } while (!HasFatalFailure() && std::next_permutation(order.begin(), order.end()));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Receiver, Orders,
+    testing::Values(std::vector<std::string>{". 1:101", ". 101:201", ". 201:301", ". 301:401", "F. 401:401"},
+                    std::vector<std::string>{". 1:151", ". 51:201", ". 151:351", ". 201:251", "F. 301:401"},
+                    std::vector<std::string>{". 1:401", ". 1:201", ". 101:301", ". 201:401", "F. 401:401"},
+                    std::vector<std::string>{". 1:2", ". 2:400", ". 100:300", ". 250:401", "F. 401:401"},
+                    std::vector<std::string>{". 1:101", "F. 101:401", ". 51:351", ". 201:399",
+                                             "F. 351:401"}));
+
+TEST(Receiver, NothingBehindTheFinCounts) {
+  Script s(plain_settings());
+  s.establish();
+  s.arrives("F. 1:101 ack 1");
+  EXPECT_EQ(s.left(), ". 1:1 ack 102");
+  s.arrives(". 102:202 ack 1");
+  s.arrives(". 51:151 ack 1");
+  EXPECT_EQ(s.read_right(1000), 100U);
+}
+
+}  // namespace
+}  // namespace understudy::conformance

@@ -22,11 +22,9 @@ struct Bench {
   const char* name;
   Metrics (*run)(const Options&);
 };
-constexpr Bench kBenches[] = {{"throughput", bench_throughput},
-                              {"connections", bench_connections},
-                              {"memory", bench_memory},
-                              {"sealing", bench_sealing},
-                              {"takeover", bench_takeover}};
+constexpr Bench kBenches[] = {{"throughput", bench_throughput}, {"connections", bench_connections},
+                              {"memory", bench_memory},         {"sealing", bench_sealing},
+                              {"takeover", bench_takeover},     {"segments", bench_segments}};
 constexpr uint32_t kBuffers = 65535;
 
 rte_mempool* start_dpdk() {
@@ -56,7 +54,7 @@ rte_mempool* start_dpdk() {
 int usage() {
   std::fprintf(stderr,
                "usage: understudy-bench [--quick | --smoke] [throughput] [connections] [memory] [sealing] "
-               "[takeover]\n");
+               "[takeover] [segments]\n");
   return 2;
 }
 

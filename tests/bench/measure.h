@@ -43,6 +43,7 @@ Metrics bench_connections(const Options& options);
 Metrics bench_memory(const Options& options);
 Metrics bench_sealing(const Options& options);
 Metrics bench_takeover(const Options& options);
+Metrics bench_segments(const Options& options);
 
 Sample ratios(const Sample& of, const Sample& to);  // element by element
 std::string to_json(const Metrics& metrics);

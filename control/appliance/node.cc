@@ -105,6 +105,9 @@ void Node::make_workers(uint64_t seed) {
     invariant(wakeup.ok(), "no descriptor left for a worker's wake-up");
     lcores_.back()->wakeup = std::move(wakeup).value();
   }
+  auto control_wakeup = Wakeup::create();
+  invariant(control_wakeup.ok(), "no descriptor left for the control loop's wake-up");
+  control_wakeup_ = std::move(control_wakeup).value();
   Wakeup* io = lcores_[0]->wakeup.get();
   for (size_t p = 0; p < ports_.size() && node_->workers > 1; ++p) {
     std::vector<worker::HandoverPort*> others;
@@ -176,7 +179,9 @@ void Node::work(unsigned index) {
       can_sleep = watch();
     }
     const Instant now = clock_->now();
-    if (worker.run_once(now)) {
+    const bool is_busy = worker.run_once(now);
+    if (worker.is_urgent()) control_wakeup_->ring();
+    if (is_busy) {
       idle = 0;
       continue;
     }
@@ -203,6 +208,37 @@ Status Node::launch() {
   return {};
 }
 
+// Commands reach sleeping workers at once.
+void Node::wake_workers() {
+  for (const auto& lcore : lcores_)
+    if (lcore->worker->has_mail()) lcore->wakeup->ring();
+}
+
+Result<console::HandOverView> Node::hand_over(const std::string& group_name, const std::string& node_name) {
+  const auto group = std::ranges::find(config_.groups, group_name, &config::GroupConfig::name);
+  if (group == config_.groups.end())
+    return Error{fmt::format("there is no group `{}`; `show cluster` names them", group_name)};
+  const config::NodeConfig* to = config_.find_node(node_name);
+  if (to == nullptr) return Error{fmt::format("there is no node `{}`; `show cluster` names them", node_name)};
+  const Instant began = clock_->now();
+  {
+    const std::lock_guard lock(control_mutex_);
+    if (const auto obstacle = control_->hand_over(group->id, to->id, began)) return Error{*obstacle};
+    wake_workers();
+  }
+  constexpr Duration kAnswerMost = 2s;  // longer than the machine's own patience
+  while (clock_->now() - began < kAnswerMost) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const std::lock_guard lock(control_mutex_);
+    const cluster::FailoverMachine& machine = *control_->controller().machine(group->id);
+    if (machine.state() == cluster::GroupState::yielding) continue;
+    if (cluster::is_standby(machine.state())) return console::HandOverView{machine.since() - began};
+    return Error{machine.why()};
+  }
+  return Error{
+      fmt::format("group {} is still being handed over; `show cluster` tells how it ends", group_name)};
+}
+
 int Node::run() {
   {
     const std::lock_guard lock(control_mutex_);
@@ -215,11 +251,16 @@ int Node::run() {
   log_notice("node", "{} is up: {} worker{}, {} packet buffers, {}", node_->name, node_->workers,
              node_->workers == 1 ? "" : "s", pool_statistics(*pool_).buffers,
              eal_->uses_hugepages() ? "hugepages" : "ordinary pages");
+  PortWaiter waiter(*control_wakeup_);
+  const auto is_urgent = [this] {
+    return std::ranges::any_of(lcores_, [](const auto& lcore) { return lcore->worker->is_urgent(); });
+  };
   bool retiring = false;
   while (true) {
     {
       const std::lock_guard lock(control_mutex_);
       const Instant now = clock_->now();
+      for (const auto& lcore : lcores_) lcore->worker->take_urgent();
       control_->round(now);
       if (control_->stop()) {
         log_error("node", "{}", *control_->stop());
@@ -235,10 +276,8 @@ int Node::run() {
       }
       if (retiring && control_->retired()) return 0;
     }
-    // Commands reach sleeping workers at once.
-    for (const auto& lcore : lcores_)
-      if (lcore->worker->has_mail()) lcore->wakeup->ring();
-    std::this_thread::sleep_for(kControlRound);
+    wake_workers();
+    waiter.wait(kControlRound, is_urgent);
   }
 }
 

@@ -41,6 +41,7 @@ class Node final : public console::Source {
   std::vector<console::WorkerView> workers() override;
   std::vector<console::BackendView> backends() override;
   std::vector<console::NeighbourView> neighbours() override;
+  Result<console::HandOverView> hand_over(const std::string& group, const std::string& node) override;
   void quit() override { quit_.store(true, std::memory_order_relaxed); }
 
  private:
@@ -58,6 +59,7 @@ class Node final : public console::Source {
   Status launch();
   void work(unsigned index);
   void reopen_ports();
+  void wake_workers();
   void ask(Lcore& lcore, const worker::Command& command, const std::atomic<bool>& done);
   console::GroupView group_view(size_t index, const cluster::GroupSnapshot& snapshot, Instant now);
   void log_event(const NodeEvent& event);
@@ -76,7 +78,8 @@ class Node final : public console::Source {
   std::vector<std::vector<std::unique_ptr<worker::HandoverPort>>> handovers_;
   std::vector<std::unique_ptr<Lcore>> lcores_;
   std::unique_ptr<NodeControl> control_;
-  std::mutex control_mutex_;  // the control loop's round against the console's looks
+  std::unique_ptr<Wakeup> control_wakeup_;  // rung by workers whose report must not wait
+  std::mutex control_mutex_;                // the control loop's round against the console's looks
   Instant started_{};
   std::atomic<bool> quit_{false};
   std::atomic<bool> stop_workers_{false};

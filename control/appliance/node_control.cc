@@ -1,6 +1,7 @@
 #include "control/appliance/node_control.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "control/appliance/wiring.h"
@@ -52,6 +53,18 @@ void NodeControl::start(Instant now) {
   do_actions(controller_.start(now), now);
 }
 
+std::optional<std::string> NodeControl::hand_over(GroupId group, NodeId to, Instant now) {
+  if (auto obstacle = controller_.obstacle(group, to, now)) return obstacle;
+  do_actions(controller_.yield(group, now), now);
+  return std::nullopt;
+}
+
+bool NodeControl::retired() const {
+  return controller_.retired() && std::ranges::all_of(workers_, [](const worker::Worker* worker) {
+           return worker->status().passing.load(std::memory_order_relaxed) == 0;
+         });
+}
+
 void NodeControl::retire(Instant now) {
   do_actions(controller_.retire(now), now);
 }
@@ -99,6 +112,18 @@ void NodeControl::take_reports(Instant now) {
           break;
         case Report::Kind::first_packet:
           controller_.note_first_packet(report.group, report.when);
+          break;
+        case Report::Kind::promoted:
+          note_promoted(report, now);
+          break;
+        case Report::Kind::handed:
+          note_handed(report, now);
+          break;
+        case Report::Kind::hand_over_refused:
+          do_actions(
+              controller_.on_hand_over_refused(
+                  report.group, fmt::format("worker {} has no synced standby there", report.worker), now),
+              now);
           break;
         case Report::Kind::standby_dropped:
           event(LogLevel::warning, fmt::format("worker {}", report.worker),
@@ -318,8 +343,37 @@ void NodeControl::promote(const cluster::Promote& action, Instant now) {
   command.group = action.group;
   command.epoch = action.epoch;
   command.clock_us = clock_for(action.group, now);
+  command.flag = action.handed;
+  promotions_[action.group] = {action.epoch.counter, 0};
+  handed_[action.group] = 0;
   tell_all(command);
-  do_actions(controller_.on_promoted(action.group, now), now);
+}
+
+// Done is what every worker has done.
+void NodeControl::note_promoted(const Report& report, Instant now) {
+  Promotion& promotion = promotions_[report.group];
+  if (report.number != promotion.counter) return;
+  promotion.workers |= uint64_t{1} << report.worker;
+  if (std::popcount(promotion.workers) == static_cast<int>(workers_.size()))
+    do_actions(controller_.on_promoted(report.group, now), now);
+}
+
+// Only whole: each worker holds its share of the connections.
+void NodeControl::note_handed(const Report& report, Instant now) {
+  uint64_t& workers = handed_[report.group];
+  const uint64_t bit = uint64_t{1} << report.worker;
+  workers = report.flag ? workers | bit : workers & ~bit;
+  if (std::popcount(workers) == static_cast<int>(workers_.size()))
+    do_actions(controller_.on_handed(report.group, now), now);
+}
+
+void NodeControl::demote(const cluster::Demote& action) {
+  Command command;
+  command.kind = Command::Kind::demote;
+  command.group = action.group;
+  command.epoch = action.epoch;
+  command.flag = action.handed;
+  tell_all(command);
 }
 
 void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
@@ -334,7 +388,14 @@ void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
     if (const auto* wanted = std::get_if<cluster::Promote>(&action)) {
       promote(*wanted, now);
     } else if (const auto* demote = std::get_if<cluster::Demote>(&action)) {
-      tell_group(Command::Kind::demote, demote->group, demote->epoch);
+      this->demote(*demote);
+    } else if (const auto* giving = std::get_if<cluster::HandOver>(&action)) {
+      Command command;
+      command.kind = Command::Kind::hand_over;
+      command.group = giving->group;
+      command.node = giving->to;
+      command.flag = giving->leaves;
+      tell_all(command);
     } else if (const auto* follow = std::get_if<cluster::Follow>(&action)) {
       tell_group(Command::Kind::follow, follow->group, follow->epoch);
     } else if (const auto* mirror = std::get_if<cluster::MirrorTo>(&action)) {

@@ -43,8 +43,12 @@ class NodeControl {
   // Takes the workers' reports, lets time pass, tells the workers what follows. Call every few milliseconds.
   void round(Instant now);
   Instant next_deadline() const;
+  // Planned hand-over of a group that this node owns to its synced standby. A sentence if it cannot be begun;
+  // how it ends, the state of the group and the events tell.
+  std::optional<std::string> hand_over(GroupId group, NodeId to, Instant now);
   void retire(Instant now);
-  bool retired() const { return controller_.retired(); }
+  // Nothing is owned any more, and no late frame is waited for that would have to be passed on.
+  bool retired() const;
   // Set when this process must not go on: a sentence.
   const std::optional<std::string>& stop() const { return stop_; }
   // Workers are to throw away what their ports hold (after a stall that let somebody else take over).
@@ -66,6 +70,11 @@ class NodeControl {
     MacAddress mac;  // on the peer network
     bool up = false;
   };
+  // Which workers have said so, as bits.
+  struct Promotion {
+    uint32_t counter = 0;
+    uint64_t workers = 0;
+  };
   struct HeardClock {
     uint64_t clock_us = 0;
     Instant at;
@@ -76,6 +85,9 @@ class NodeControl {
   void take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, const MacAddress& mac, Instant now);
   void do_actions(const cluster::Actions& actions, Instant now);
   void promote(const cluster::Promote& action, Instant now);
+  void demote(const cluster::Demote& action);
+  void note_promoted(const worker::Report& report, Instant now);
+  void note_handed(const worker::Report& report, Instant now);
   void broadcast(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
   void probe_witnesses();
   void apply_health(const health::HealthOutcome& outcome, Instant now);
@@ -100,6 +112,8 @@ class NodeControl {
   std::vector<IpAddress> witnesses_;
   std::map<NodeId, Peer> peers_;
   std::map<GroupId, HeardClock> clocks_;
+  std::map<GroupId, Promotion> promotions_;
+  std::map<GroupId, uint64_t> handed_;  // workers that hold all that the owner has released
   // Streams to us that their owner has dropped: (group, owner, its worker) -> generation.
   std::map<std::tuple<GroupId, NodeId, uint16_t>, uint32_t> told_stale_;
   std::vector<mirror::GroupBeat> beats_told_;

@@ -16,12 +16,21 @@ namespace understudy::cluster {
 struct Promote {
   GroupId group;
   Epoch epoch;
+  bool handed = false;  // the former owner has released it: nothing is uncertain
 };
-// Workers: stop owning; connections of the group stay as a stale mirror, silently. `epoch` is the highest
-// seen.
+// Workers: fall silent, write the group's last records and its release to the synced standby `to`, and pass
+// on to it what still arrives. Then the standby's on_handed(); if it cannot be done, on_hand_over_refused().
+struct HandOver {
+  GroupId group;
+  NodeId to;
+  bool leaves = false;  // this node will not be there to be the successor's standby
+};
+// Workers: stop owning. Connections of the group are forgotten silently; with `handed`, they stay as the
+// mirror of the successor, to whom they were handed over. `epoch` is the highest seen.
 struct Demote {
   GroupId group;
   Epoch epoch;
+  bool handed = false;
 };
 // Workers: another node owns the group under this epoch; what was mirrored from an owner under another one is
 // void.
@@ -72,8 +81,8 @@ struct Stop {
   std::string sentence;
 };
 
-using Action = std::variant<Promote, Demote, Follow, MirrorTo, Mute, Unmute, ProbeWitnesses, SendOwnership,
-                            SendSolicit, SendVote, Keep, Event, Stop>;
+using Action = std::variant<Promote, HandOver, Demote, Follow, MirrorTo, Mute, Unmute, ProbeWitnesses,
+                            SendOwnership, SendSolicit, SendVote, Keep, Event, Stop>;
 using Actions = std::vector<Action>;
 
 }  // namespace understudy::cluster

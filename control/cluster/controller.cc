@@ -52,9 +52,11 @@ Controller::Controller(ClusterSettings settings, LogSink log, Random random)
     names_[node.id] = node.name;
     if (node.id != settings_.self) peers_[node.id].links.resize(settings_.links.size());
   }
-  for (const GroupSettings& group : settings_.groups)
+  for (const GroupSettings& group : settings_.groups) {
     groups_[group.id].machine =
         std::make_unique<FailoverMachine>(failover_settings(settings_, group), log, Random(random.next()));
+    groups_[group.id].failback = group.failback;
+  }
 }
 
 Actions Controller::start(Instant now) {
@@ -146,6 +148,7 @@ Actions Controller::tick(Instant now) {
     // A machine may pass through several states at once (learning, suspecting, claiming), but each of
     // them sets its next deadline ahead.
     for (int step = 0; step < 4 && group.machine->deadline() <= now; ++step) feed(group, input, actions);
+    watch_return(id, group, now, actions);
   }
   watch_links(now, actions);
   return leave(now, std::move(actions));
@@ -380,8 +383,10 @@ void Controller::choose_standbys(Instant now, Actions& actions) {
         candidates.push_back(candidate);
       }
       const NodeId avoided = now < group.avoided_until ? group.avoided : NodeId();
-      chosen = choose_standby(group.machine->settings().successors, settings_.self, group.standby, avoided,
-                              candidates);
+      // Who is to get the group back has to be its standby first.
+      const bool is_due = group.returned && now - group.returned->since >= kProofTime;
+      chosen = choose_standby(group.machine->settings().successors, settings_.self,
+                              is_due ? group.returned->node : group.standby, avoided, candidates);
     }
     if (chosen == group.standby) continue;
     group.standby = chosen;

@@ -89,7 +89,15 @@ class Controller {
   // As owner: the standby confirmed nothing for too long and was dropped. Another one goes before it for a
   // while.
   Actions on_standby_dropped(GroupId group, NodeId standby, Instant now);
+  // The synced standby of a group that this node owns. Nothing: there is none, or we are not its owner.
+  std::optional<NodeId> heir(GroupId group, Instant now) const;
+  // Why `to` cannot be given the group now, as a sentence with the cure; nothing: it can.
+  std::optional<std::string> obstacle(GroupId group, NodeId to, Instant now) const;
+  // Planned hand-over to the synced standby; an event says it if there is none.
   Actions yield(GroupId group, Instant now);
+  // Our workers hold all that the owner had, and it has released the group to us.
+  Actions on_handed(GroupId group, Instant now);
+  Actions on_hand_over_refused(GroupId group, const std::string& why, Instant now);
   // Hand over what is owned and take nothing more; retired() tells when it is done (SIGTERM: then exit).
   Actions retire(Instant now);
   Actions serve(Instant now);
@@ -138,6 +146,16 @@ class Controller {
     std::map<GroupId, PeerGroup> groups;
     std::vector<PeerLink> links;
   };
+  // A node that has come back proves for this long that it is there to stay, and as long that it is synced.
+  static constexpr Duration kProofTime = 1s;
+  // A more preferred node that has come back, while this one owns the group.
+  struct Return {
+    NodeId node;
+    Instant since;                  // it stands by
+    std::optional<Instant> synced;  // and holds everything, without a break
+    Instant not_before = Instant::min();
+    bool told_late = false;
+  };
   struct Group {
     std::unique_ptr<FailoverMachine> machine;
     Epoch highest;
@@ -145,6 +163,8 @@ class Controller {
     Instant owns_since = kNever;
     NodeId avoided;  // as standby of ours, until
     Instant avoided_until = Instant::min();
+    config::Failback failback = config::Failback::never;
+    std::optional<Return> returned;
   };
   struct OwnWorker {
     uint64_t count = 0;
@@ -161,6 +181,9 @@ class Controller {
   bool is_news(const mirror::Heartbeat& beat, PeerView& peer);
   void learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Instant now);
   void feed(Group& group, const FailoverInput& input, Actions& actions);
+  void watch_return(GroupId id, Group& group, Instant now, Actions& actions);
+  std::optional<NodeId> more_preferred(GroupId id, const Group& group, Instant now) const;
+  void feed_with_heir(GroupId id, Group& group, FailoverEvent event, Instant now, Actions& actions);
   void feed_all(FailoverEvent event, const std::string& why, Instant now, Actions& actions);
   void hear_owner(NodeId node, Group& group, Instant now, Actions& actions);
   void review(Group& group, Instant now, Actions& actions);

@@ -96,21 +96,10 @@ Actions Controller::on_standby_dropped(GroupId id, NodeId standby, Instant now) 
   return leave(now, std::move(actions));
 }
 
-Actions Controller::yield(GroupId id, Instant now) {
-  Actions actions;
-  enter(now, actions);
-  FailoverInput input;
-  input.event = FailoverEvent::yield;
-  input.now = now;
-  const auto found = groups_.find(id);
-  if (found != groups_.end()) feed(found->second, input, actions);
-  return leave(now, std::move(actions));
-}
-
 Actions Controller::retire(Instant now) {
   Actions actions;
   enter(now, actions);
-  feed_all(FailoverEvent::retire, "", now, actions);
+  for (auto& [id, group] : groups_) feed_with_heir(id, group, FailoverEvent::retire, now, actions);
   return leave(now, std::move(actions));
 }
 

@@ -67,7 +67,8 @@ mirror::GroupRole FailoverMachine::role() const {
     case GroupState::owner_protected:
       return mirror::GroupRole::owner;
     case GroupState::yielding:
-      return mirror::GroupRole::releasing;
+      // In a hand-over the heir claims by what its mirror holds; nobody else is to try.
+      return heir_ ? mirror::GroupRole::owner : mirror::GroupRole::releasing;
     case GroupState::fenced:
       return mirror::GroupRole::fenced;
   }
@@ -286,6 +287,15 @@ void FailoverMachine::press_on(Turn& turn) {
   try_claim(turn);
 }
 
+// The owner has stopped after its last word, and we hold all of it: no witness is needed, and nobody waits.
+void FailoverMachine::take_handed(Turn& turn) {
+  candidacy_ = Candidacy();
+  candidacy_.began = candidacy_.last_heartbeat = turn.input.now;
+  candidacy_.handed = true;
+  why_ = fmt::format("{} hands it over", followed_->name);
+  claim(false, turn);
+}
+
 void FailoverMachine::try_claim(Turn& turn) {
   const Instant now = turn.input.now;
   candidacy_.pressed = now;
@@ -324,6 +334,7 @@ void FailoverMachine::claim(bool lone, Turn& turn) {
                        .decided = turn.input.now,
                        .announced = {},
                        .first_packet = {},
+                       .handed = candidacy_.handed,
                        .cold = cold,
                        .legs_lost = lost};
   std::string sentence = fmt::format("claimed with epoch {}: {}", text_of(epoch_), why_);
@@ -335,7 +346,7 @@ void FailoverMachine::claim(bool lone, Turn& turn) {
   report_.readiness = Readiness::none;  // from now on: of our standby, and there is none yet
   set_state(GroupState::claiming, fmt::format("epoch {}: {}", text_of(epoch_), takeover_->why), turn);
   patience_ends_ = turn.input.now + kPromotionReminder;
-  turn.actions.push_back(Promote{settings_.group, epoch_});
+  turn.actions.push_back(Promote{settings_.group, epoch_, candidacy_.handed});
   turn.actions.push_back(SendOwnership{});
   event(lost > 0 || lone ? LogLevel::warning : LogLevel::notice, std::move(sentence), turn);
 }

@@ -30,7 +30,7 @@ enum class GroupState : uint8_t {
   owner_unprotected,
   owner_syncing,
   owner_protected,
-  yielding,    // owner that gives the group up, already silent
+  yielding,    // owner that gives the group up or hands it over, already silent
   fenced,      // owner that silenced itself and listens whether it was replaced
   maintenance  // takes nothing until told to serve
 };
@@ -47,9 +47,11 @@ enum class FailoverEvent : uint8_t {
   readiness,  // news of the mirror
   yield,      // operator: hand the group to the standby, and stand by
   retire,     // operator or SIGTERM: hand over what is owned, take nothing more
-  serve       // operator: end of maintenance
+  serve,      // operator: end of maintenance
+  handed,     // workers hold all that the followed owner had, and it has released the group
+  refused     // workers cannot hand the group over
 };
-constexpr size_t kFailoverEvents = 11;
+constexpr size_t kFailoverEvents = 13;
 
 std::string_view name_of(GroupState state);  // "standby(synced)"
 std::string_view name_of(FailoverEvent event);
@@ -76,6 +78,7 @@ struct FailoverSettings {
   Duration cold_after = 3s;      // without a better candidate for so long, stale legs do not matter
   Duration lone_after = 3s;      // at boot: without any answer on any network for so long, claim anyhow
   Duration yield_patience = 1s;  // nobody took what was offered
+  Duration hand_over_patience = 500ms;  // the standby did not take what was to be handed over
 };
 
 // The first claim ever is counter 2; counter 1 is what a node takes that saw no other node and got no
@@ -100,8 +103,8 @@ struct MirrorReport {
 struct FailoverInput {
   FailoverEvent event = FailoverEvent::deadline;
   Instant now;
-  HeardOwner owner;         // owner_heard
-  std::string why;          // owner_suspected, owner_released, stalled: evidence
+  HeardOwner owner;         // owner_heard; yield, retire: the synced standby, nobody if there is none
+  std::string why;          // owner_suspected, owner_released, stalled, refused: evidence
   Instant last_heard;       // owner_suspected, owner_released: of the owner, wall clock
   uint32_t owner_legs = 0;  // owner_suspected, owner_released: as it said last
   uint32_t owner_unprotected = 0;
@@ -134,7 +137,8 @@ struct Takeover {
   Instant decided;  // Promote was issued
   std::optional<Instant> announced;
   std::optional<Instant> first_packet;
-  bool cold = false;  // without the old connections
+  bool handed = false;  // planned, by the old owner's own hand
+  bool cold = false;    // without the old connections
   uint32_t legs_lost = 0;
 };
 
@@ -202,6 +206,8 @@ class FailoverMachine {
   void unfence(Turn& turn);
   void hand_over(Turn& turn);
   void hand_over_and_rest(Turn& turn);
+  void take_back(Turn& turn);
+  void take_handed(Turn& turn);
   void end_yielding(Turn& turn);
   void see_successor(Turn& turn);
   void rest(Turn& turn);
@@ -213,6 +219,7 @@ class FailoverMachine {
   void claim(bool lone, Turn& turn);
   void speak_again(std::string why, Turn& turn);
   void offer(Turn& turn);
+  void begin_hand_over(Turn& turn);
   void step_down(const HeardOwner& owner, Turn& turn);
   Duration candidate_delay(Turn& turn);
   unsigned rank(const Surroundings& around) const;
@@ -239,6 +246,7 @@ class FailoverMachine {
   // While learning, claiming, fenced or yielding.
   Instant patience_ends_ = kNever;
   bool rest_after_yielding_ = false;
+  std::optional<HeardOwner> heir_;  // while yielding: to whom it is handed over; nobody: to whoever takes it
 
   // While suspecting.
   struct Candidacy {
@@ -248,6 +256,7 @@ class FailoverMachine {
     Instant last_heartbeat;
     std::optional<Instant> witnessed;
     bool released = false;
+    bool handed = false;
     bool boot = false;  // nobody was followed before
     bool told_no_witness = false;
     Instant pressed;  // when it was last tried

@@ -20,11 +20,15 @@ void FailoverMachine::meet_rival(Turn& turn) {
 }
 
 void FailoverMachine::step_down(const HeardOwner& owner, Turn& turn) {
-  turn.actions.push_back(Demote{settings_.group, owner.epoch});
+  // Whoever has handed the group over holds what its successor began with, and confirms what follows.
+  const bool handed = state_ == GroupState::yielding && heir_ && heir_->node == owner.node;
+  turn.actions.push_back(Demote{settings_.group, owner.epoch, handed});
   followed_ = owner;
+  heir_.reset();
   refusal_told_ = false;
-  report_.readiness = Readiness::stale;
-  set_state(GroupState::standby_stale, fmt::format("replaced by {}", owner.name), turn);
+  report_.readiness = handed ? Readiness::syncing : Readiness::stale;
+  set_state(standby_state(), fmt::format("{} {}", handed ? "handed over to" : "replaced by", owner.name),
+            turn);
   turn.actions.push_back(SendOwnership{});
 }
 
@@ -68,20 +72,47 @@ void FailoverMachine::speak_again(std::string why, Turn& turn) {
 }
 
 void FailoverMachine::hand_over(Turn& turn) {
-  if (state_ != GroupState::owner_protected) {
+  if (state_ != GroupState::owner_protected || turn.input.owner.node == NodeId()) {
     event(LogLevel::error, "not handed over: there is no synced standby", turn);
     return;
   }
   rest_after_yielding_ = false;
-  offer(turn);
+  begin_hand_over(turn);
 }
 
 void FailoverMachine::hand_over_and_rest(Turn& turn) {
   rest_after_yielding_ = true;
-  if (state_ != GroupState::yielding) offer(turn);
+  if (state_ == GroupState::yielding) return;
+  if (state_ == GroupState::owner_protected && turn.input.owner.node != NodeId())
+    begin_hand_over(turn);
+  else
+    offer(turn);
+}
+
+void FailoverMachine::begin_hand_over(Turn& turn) {
+  heir_ = turn.input.owner;
+  turn.actions.push_back(HandOver{settings_.group, heir_->node, rest_after_yielding_});
+  const std::string why =
+      fmt::format("{}handing over to {}", rest_after_yielding_ ? "told to retire, " : "", heir_->name);
+  set_state(GroupState::yielding, why, turn);
+  patience_ends_ = turn.input.now + settings_.hand_over_patience;
+  event(LogLevel::notice, why, turn);
+}
+
+void FailoverMachine::take_back(Turn& turn) {
+  if (!heir_) return;
+  const std::string why = fmt::format("not handed over to {}: {}", heir_->name, turn.input.why);
+  heir_.reset();
+  if (rest_after_yielding_) {
+    event(LogLevel::warning, why, turn);
+    offer(turn);
+  } else {
+    speak_again(why, turn);
+  }
 }
 
 void FailoverMachine::offer(Turn& turn) {
+  heir_.reset();
   // Silent first: a successor claims without waiting, and must not find us still speaking.
   turn.actions.push_back(Mute{settings_.group});
   set_state(GroupState::yielding, rest_after_yielding_ ? "told to retire" : "told to yield", turn);
@@ -101,6 +132,13 @@ void FailoverMachine::see_successor(Turn& turn) {
 }
 
 void FailoverMachine::end_yielding(Turn& turn) {
+  if (heir_) {
+    FailoverInput late = turn.input;
+    late.why = fmt::format("it did not take over within {} ms", to_ms(settings_.hand_over_patience));
+    Turn again{late, turn.around, turn.actions};
+    take_back(again);
+    return;
+  }
   if (!rest_after_yielding_) {
     speak_again("nobody took what was offered", turn);
     return;

@@ -9,6 +9,7 @@ namespace understudy::cluster {
 //   - a standby needs no witness and promoted nothing;
 //   - a candidate has its suspicion already, and an owner suspects nobody;
 //   - only an owner with a synced standby can yield, and only maintenance can end;
+//   - only a synced standby can be handed a group, and only a hand-over in progress be refused;
 //   - a stale or empty standby that stalls stays what it is.
 struct FailoverTable {
   using State = GroupState;
@@ -41,6 +42,7 @@ struct FailoverTable {
       {State::standby_synced, On::stalled, &Machine::go_stale},
       {State::standby_synced, On::readiness, &Machine::note_standby_readiness},
       {State::standby_synced, On::retire, &Machine::rest},
+      {State::standby_synced, On::handed, &Machine::take_handed},
 
       {State::standby_stale, On::owner_heard, &Machine::follow},
       {State::standby_stale, On::owner_suspected, &Machine::suspect},
@@ -91,6 +93,7 @@ struct FailoverTable {
       {State::yielding, On::owner_heard, &Machine::see_successor},
       {State::yielding, On::readiness, &Machine::note_readiness},
       {State::yielding, On::retire, &Machine::hand_over_and_rest},
+      {State::yielding, On::refused, &Machine::take_back},
 
       {State::fenced, On::deadline, &Machine::unfence},
       {State::fenced, On::owner_heard, &Machine::see_successor},
@@ -179,6 +182,10 @@ std::string_view name_of(FailoverEvent event) {
       return "retire";
     case FailoverEvent::serve:
       return "serve";
+    case FailoverEvent::handed:
+      return "handed";
+    case FailoverEvent::refused:
+      return "refused";
   }
   return "unknown";
 }

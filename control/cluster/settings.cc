@@ -23,6 +23,7 @@ GroupSettings group_from(const config::GroupConfig& group, const config::NodeCon
                          .name = group.name,
                          .successors = group.successors,
                          .failover = group.failover,
+                         .failback = group.failback,
                          .arp = group.arp,
                          .addresses = {},
                          .ports = {}};

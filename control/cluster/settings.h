@@ -28,6 +28,7 @@ struct GroupSettings {
   std::string name;
   std::vector<NodeId> successors;  // most preferred first
   config::FailoverPolicy failover = config::FailoverPolicy::successor_order;
+  config::Failback failback = config::Failback::never;
   config::ArpPolicy arp = config::ArpPolicy::virtual_mac;
   std::vector<OwnedAddress> addresses;  // what this node answers for when it owns the group
   std::vector<OwnedPorts> ports;

@@ -31,7 +31,8 @@ enum class ArpPolicy {
   gratuitous
 };  // virtual_mac: the group's MAC moves; gratuitous: own MAC, neighbours are told
 enum class FailoverPolicy { successor_order, none };
-enum class Failback { never, manual };
+// manual: by the console's `failover group`; when_synced: by itself, with the live connections.
+enum class Failback { never, manual, when_synced };
 enum class ApplicationKind { proxy, echo, discard, tally };
 enum class Hugepages { automatic, always, never };
 

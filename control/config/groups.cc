@@ -16,7 +16,8 @@ constexpr std::array kFailoverWords = {
     Word<FailoverPolicy>{"successor_order", FailoverPolicy::successor_order},
     Word<FailoverPolicy>{"none", FailoverPolicy::none}};
 constexpr std::array kFailbackWords = {Word<Failback>{"never", Failback::never},
-                                       Word<Failback>{"manual", Failback::manual}};
+                                       Word<Failback>{"manual", Failback::manual},
+                                       Word<Failback>{"when_synced", Failback::when_synced}};
 constexpr std::array kApplicationWords = {Word<ApplicationKind>{"proxy", ApplicationKind::proxy},
                                           Word<ApplicationKind>{"echo", ApplicationKind::echo},
                                           Word<ApplicationKind>{"discard", ApplicationKind::discard},

@@ -14,6 +14,7 @@ void add_show_drops(CommandTable& table, Source& source);
 void add_show_worker(CommandTable& table, Source& source);
 void add_show_backend(CommandTable& table, Source& source);
 void add_show_neighbour(CommandTable& table, Source& source);
+void add_failover_group(CommandTable& table, Source& source);
 void add_help(CommandTable& table);
 void add_quit(CommandTable& table, Source& source);
 

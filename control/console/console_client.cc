@@ -29,6 +29,7 @@ class NoSource final : public Source {
   std::vector<WorkerView> workers() override { return {}; }
   std::vector<BackendView> backends() override { return {}; }
   std::vector<NeighbourView> neighbours() override { return {}; }
+  Result<HandOverView> hand_over(const std::string&, const std::string&) override { return HandOverView(); }
   void quit() override {}
 };
 

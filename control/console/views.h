@@ -156,6 +156,10 @@ struct NeighbourView {
   std::optional<Duration> age;
 };
 
+struct HandOverView {
+  Duration took{};  // from the command until the group's new owner was heard
+};
+
 // Where the commands get their data. Called from the console's threads, one call at a time; answers from
 // snapshots and does not block on workers.
 class Source {
@@ -169,6 +173,9 @@ class Source {
   virtual std::vector<WorkerView> workers() = 0;
   virtual std::vector<BackendView> backends() = 0;
   virtual std::vector<NeighbourView> neighbours() = 0;
+  // Hands a group over, and waits until that has succeeded or failed: a second or two at most. Names as in
+  // the configuration.
+  virtual Result<HandOverView> hand_over(const std::string& group, const std::string& node) = 0;
   // Asks the node to end; returns at once.
   virtual void quit() = 0;
 };

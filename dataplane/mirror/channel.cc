@@ -237,6 +237,15 @@ void ChannelReceiver::close() {
   release_all();
 }
 
+bool ChannelReceiver::would_open(BootId from_boot, std::span<const uint8_t> payload) const {
+  if (payload.size() < sizeof(MirrorDataHeader)) return false;
+  const auto header = load<MirrorDataHeader>(payload);
+  const bool is_former = from_boot != from_boot_ && from_boot != BootId() &&
+                         std::ranges::find(former_boots_, from_boot) != former_boots_.end();
+  return header.to_boot.get() == address_.self_boot.value() && !is_former &&
+         (from_boot != from_boot_ || header.generation.get() > generation_);
+}
+
 void ChannelReceiver::receive(BootId from_boot, std::span<const uint8_t> payload, rte_mbuf* frame,
                               Consumer& consumer, Instant now) {
   const auto refuse = [&](DropReason reason) {

@@ -150,6 +150,8 @@ class ChannelReceiver {
   ChannelReceiver& operator=(const ChannelReceiver&) = delete;
 
   void set_address(const ChannelAddress& address) { address_ = address; }
+  // receive() would begin a new generation with it.
+  bool would_open(BootId from_boot, std::span<const uint8_t> payload) const;
   // Takes the frame. `payload` are the bytes after the cluster header, inside the frame.
   void receive(BootId from_boot, std::span<const uint8_t> payload, rte_mbuf* frame, Consumer& consumer,
                Instant now);

@@ -1,4 +1,6 @@
 // The standby's side of a planned hand-over, and the former owner's turn as the mirror of its successor.
+#include <algorithm>
+#include <iterator>
 
 #include "dataplane/mirror/replica.h"
 #include "dataplane/mirror/soft_record.h"
@@ -51,6 +53,7 @@ bool Replica::apply_release(std::span<const uint8_t> record, Instant now) {
   for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group) {
     if (engine_.group(group).id != GroupId(r.group.get()) || engine_.group(group).voice) continue;
     engine_.group(group).clock.advance_to(r.clock_us.get(), now);
+    owner_leaves_ = r.leaves != 0;
     if (state_ == State::synced && !is_released(group)) released_.push_back(group);
   }
   return true;
@@ -75,11 +78,15 @@ bool Replica::is_sound(uint32_t leg) const {
 void Replica::receive_hand_over(tcp::GroupIndex group, Instant now) {
   std::vector<tcp::LegId> handed;
   handed.swap(handed_);
+  std::vector<tcp::GroupIndex> released;
+  released.swap(released_);
   release(group);
+  std::ranges::copy_if(released, std::back_inserter(released_), [&](auto other) { return other != group; });
   for (const tcp::LegId id : handed) {
-    if (!engine_.legs().is_live(id) || engine_.legs()[id.index].group != group) continue;
+    if (!engine_.legs().is_live(id)) continue;
     const uint32_t leg = id.index;
-    if (engine_.legs()[leg].soft == tcp::kNone) continue;
+    if (engine_.legs()[leg].group != group) handed_.push_back(id);
+    if (engine_.legs()[leg].group != group || engine_.legs()[leg].soft == tcp::kNone) continue;
     if (is_sound(leg))
       engine_.wake_handed(leg, now);
     else

@@ -67,12 +67,10 @@ void OwnerLog::drop(Instant) {
   for (uint32_t leg = 0; leg < legs.capacity(); ++leg) {
     if (!legs.is_live(leg)) continue;
     tcp::Connection& c = legs[leg];
-    if (!c.mirrored || !carries(c)) continue;
+    const bool waits_to_be_adopted = inherited_ && engine_.group(c.group).voice && c.protect && c.resumed;
+    if (!carries(c) || (!c.mirrored && !waits_to_be_adopted)) continue;
+    if (c.mirrored) --engine_.group(c.group).legs_mirrored;
     c.mirrored = false;
-    tcp::Pipe& rx = engine_.pipes()[c.rx];
-    rx.keeps_unlogged = false;
-    engine_.pipes().note_logged(rx, rx.tail);
-    --engine_.group(c.group).legs_mirrored;
     engine_.commit_all(c);
     engine_.want_output(leg);
   }
@@ -203,6 +201,7 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   std::memcpy(at, &r, sizeof r);
   c.terms_changed = rx.has_urgent;
   c.mirrored = true;
+  c.mirror_leg = tcp::kNone;  // what a former owner called it
   ++engine_.group(c.group).legs_mirrored;
   return true;
 }

@@ -44,7 +44,7 @@ class OwnerLog {
   // Planned hand-over (release.cc); the owner has stopped. False: no room now, call again. write_soft is for
   // every leg of the stream after its last write(); release ends the log of a group.
   bool write_soft(uint32_t leg, Instant now);
-  bool write_release(tcp::GroupIndex group, Instant now);
+  bool write_release(tcp::GroupIndex group, bool leaves, Instant now);
   // The standby has applied everything up to the last release.
   bool release_is_committed() const {
     return state_ == State::synced && release_sequence_ != 0 && channel_.acknowledged() >= release_sequence_;

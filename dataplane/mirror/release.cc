@@ -100,12 +100,13 @@ bool OwnerLog::write_adopt(uint32_t leg, Instant now) {
   return true;
 }
 
-bool OwnerLog::write_release(tcp::GroupIndex group, Instant now) {
+bool OwnerLog::write_release(tcp::GroupIndex group, bool leaves, Instant now) {
   uint8_t* at = channel_.append(sizeof(ReleaseRecord), now);
   if (at == nullptr) return false;
   ReleaseRecord r{};
   r.header = header_of(RecordKind::release, sizeof r);
   r.group = engine_.group(group).id.value();
+  r.leaves = leaves ? 1 : 0;
   r.clock_us = engine_.group(group).clock.micros(now);
   std::memcpy(at, &r, sizeof r);
   release_sequence_ = channel_.current_sequence();

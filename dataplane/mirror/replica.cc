@@ -8,7 +8,10 @@ namespace understudy::mirror {
 Replica::Replica(tcp::Engine& engine) : engine_(engine) {}
 
 void Replica::on_open(uint32_t, Instant) {
-  if (!std::exchange(awaits_heir_, false)) forget_all();
+  if (std::exchange(awaits_heir_, false))
+    forget_mapped();  // of other groups; what we inherited this stream will name
+  else
+    forget_all();
   state_ = State::syncing;
 }
 
@@ -27,11 +30,15 @@ void Replica::erase(uint32_t owner_leg) {
   --legs_held_;
 }
 
-void Replica::forget_all() {
+void Replica::forget_mapped() {
   for (uint32_t owner_leg = 0; owner_leg < by_owner_leg_.size(); ++owner_leg) erase(owner_leg);
   incomplete_.clear();
   handed_.clear();
   released_.clear();
+}
+
+void Replica::forget_all() {
+  forget_mapped();
   forget_inherited();
 }
 

@@ -37,6 +37,8 @@ class Replica : public ChannelReceiver::Consumer {
   bool is_released(tcp::GroupIndex group) const {
     return std::ranges::find(released_, group) != released_.end();
   }
+  // Said with the release: the owner will not be there to be our standby.
+  bool owner_leaves() const { return owner_leaves_; }
   // Instead of release(): takes the legs over with the soft state that came along.
   void receive_hand_over(tcp::GroupIndex group, Instant now);
   // We were the owner and have released the group: our own legs, which lie down, are the mirror of our
@@ -68,6 +70,7 @@ class Replica : public ChannelReceiver::Consumer {
   void forget_handed();
   void apply_state(tcp::Connection& c, uint32_t leg, const LegState& state);
   void forget_all();
+  void forget_mapped();
   void erase(uint32_t owner_leg);
   uint32_t& mapped(uint32_t owner_leg);
 
@@ -80,6 +83,7 @@ class Replica : public ChannelReceiver::Consumer {
   bool awaits_heir_ = false;            // the next stream continues what we inherited
   bool inheriting_ = false;             // until that stream's snapshot has ended
   std::vector<tcp::GroupIndex> released_;
+  bool owner_leaves_ = false;
   uint32_t legs_held_ = 0;
   std::array<uint32_t, 256> held_by_group_{};  // by the engine's group index
   uint64_t records_ = 0;

@@ -86,7 +86,8 @@ struct EarlyRecord {
 struct ReleaseRecord {
   RecordHeader header;
   be16_t group;
-  uint8_t reserved[2];
+  uint8_t leaves;  // 1: the owner goes away, and will not be its successor's standby
+  uint8_t reserved;
   be64_t clock_us;  // the group's clock when the owner stopped: its successor's goes on from here
 };
 static_assert(sizeof(ReleaseRecord) == 16);

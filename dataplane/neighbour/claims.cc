@@ -39,8 +39,17 @@ void Claims::add(const Claim& claim) {
 }
 
 void Claims::set_active(GroupId group, bool active) {
-  for (Claim& claim : claims_)
-    if (claim.group == group) claim.active = active;
+  for (Claim& claim : claims_) {
+    if (claim.group != group) continue;
+    claim.active = active;
+    claim.passes = false;
+  }
+  collect_macs();
+}
+
+void Claims::set_passing(GroupId group) {
+  set_active(group, false);
+  for (Claim& claim : claims_) claim.passes = claim.passes || claim.group == group;
   collect_macs();
 }
 
@@ -51,9 +60,9 @@ void Claims::collect_macs() {
   for (auto& macs : group_macs_) macs.clear();
   for (auto& macs : multicast_macs_) macs.clear();
   for (const Claim& claim : claims_) {
-    if (!claim.active) continue;
+    if (!claim.active && !claim.passes) continue;
     if (claim.group) add_once(group_macs_[claim.port], claim.mac);
-    if (claim.address.is_v4()) continue;
+    if (claim.address.is_v4() || !claim.active) continue;
     add_once(multicast_macs_[claim.port], wire::multicast_mac(wire::kAllNodes));
     add_once(multicast_macs_[claim.port], wire::multicast_mac(wire::solicited_node_multicast(claim.address)));
   }

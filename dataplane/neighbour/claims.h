@@ -18,6 +18,7 @@ struct Claim {
   MacAddress mac;                // what ARP and neighbour discovery say of the address
   std::optional<GroupId> group;  // none: the node's own address
   bool active = false;           // own addresses always, a group's while this node speaks for it
+  bool passes = false;           // the group has just gone to another node: its frames are still taken
 };
 
 using ArpFrame = std::array<uint8_t, wire::kArpFrameBytes>;
@@ -37,6 +38,7 @@ class Claims {
   void add_own(uint16_t port, const IpAddress& address);
   void add_group_address(GroupId group, uint16_t port, const IpAddress& address, const MacAddress& mac);
   void set_active(GroupId group, bool active);
+  void set_passing(GroupId group);  // not active, but accepts_mac says yes; ends with set_active
 
   // Packet path.
   bool is_ours(const IpAddress& address) const;  // on any port

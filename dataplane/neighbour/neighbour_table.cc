@@ -154,6 +154,22 @@ void NeighbourTable::send(uint16_t port, const IpAddress& ip, const IpAddress& s
   }
 }
 
+bool NeighbourTable::warm(uint16_t port, const IpAddress& ip, const IpAddress& source, Instant now) {
+  uint32_t index = find(port, ip);
+  if (index == kNone) {
+    index = create(port, ip, incomplete_1, now);
+    if (index == kNone) return false;
+  } else if (entries_[index].stage == stale) {
+    enter(index, probe_1, now);
+  } else {
+    entries_[index].used = true;
+    return false;
+  }
+  entries_[index].source = source;
+  ask(index);
+  return true;
+}
+
 // Only an answer proves that the neighbour hears us too; all else that is new makes the entry usable and
 // leaves the proof to the probe on its next use. News that are none change nothing.
 void NeighbourTable::heard(uint16_t port, const IpAddress& ip, const MacAddress& mac, Heard how,

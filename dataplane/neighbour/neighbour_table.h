@@ -62,6 +62,8 @@ class NeighbourTable {
 
   // Forwards, queues or drops `frame`; takes it in any case.
   void send(uint16_t port, const IpAddress& ip, const IpAddress& source, rte_mbuf* frame, Instant now);
+  // Somebody will soon be sent to: asks now, so that the first frames need not wait. True if it asked.
+  bool warm(uint16_t port, const IpAddress& ip, const IpAddress& source, Instant now);
   void heard(uint16_t port, const IpAddress& ip, const MacAddress& mac, Heard how, Instant now);
   // What is sent there gets no answer: it is asked again, and used meanwhile.
   void doubt(uint16_t port, const IpAddress& ip, Instant now);

@@ -56,6 +56,16 @@ void Resolver::release(GroupId group) {
   announcements_.stop(group);
 }
 
+void Resolver::pass_on(GroupId group) {
+  claims_.set_passing(group);
+  announcements_.stop(group);
+}
+
+bool Resolver::warm(const IpAddress& source, const IpAddress& destination, Instant now) {
+  const auto hop = routes_.find(destination);
+  return hop && neighbours_.warm(hop->port, hop->address, source, now);
+}
+
 void Resolver::send(rte_mbuf* frame, const IpAddress& source, const IpAddress& destination, Instant now) {
   const auto hop = routes_.find(destination);
   if (!hop) {

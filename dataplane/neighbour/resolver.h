@@ -77,6 +77,11 @@ class Resolver : private NeighbourEvents {
   // claim again announces from the beginning.
   void claim(GroupId group, Instant now);
   void release(GroupId group);
+  // We may soon speak for `source`: the next hop to `destination` is looked for. True if that took a request.
+  bool warm(const IpAddress& source, const IpAddress& destination, Instant now);
+  // Says nothing more for the group, but its frames are still accepted, until release or claim: they are for
+  // whoever has it now.
+  void pass_on(GroupId group);
 
   // `frame` is linear and begins with room for the Ethernet header, which is written here; an IP packet from
   // `source` to `destination` follows. Takes the mbuf: it is emitted, waits, or is dropped and counted.

@@ -228,6 +228,9 @@ class Engine {
     for (uint32_t at = soft.reassembly_first; at != kNone; at = pipes_.chunk(at).next)
       visit(pipes_.chunk(at), pipes_.bytes_of(pipes_.chunk(at)));
   }
+  // Every soft state once: the leg that has it, kNone where none is taken.
+  uint32_t active_capacity() const { return soft_.capacity(); }
+  uint32_t active_leg(uint32_t slot) const { return soft_.is_taken(slot) ? soft_[slot].leg : kNone; }
   // Standby: an empty soft state for a mirrored leg, which sleeps until wake_handed. Null: there is none
   // left.
   Soft* take_handed_soft(uint32_t leg, Instant now);
@@ -241,6 +244,7 @@ class Engine {
   void wake_handed(uint32_t leg, Instant now);
   // From here on bytes stay until they are in the log; everything so far is known to the standby.
   void keep_unlogged(Connection& c);
+  void keep_no_more(Connection& c);  // there is no log that they would wait for
   // The former owner keeps its legs as the mirror of its successor; those without protection go.
   void lie_down(GroupIndex group);
   // The voice is back without a takeover: deadlines that passed in silence are looked at again.
@@ -258,6 +262,7 @@ class Engine {
   const Group& group(GroupIndex index) const { return groups_[index]; }
   GroupIndex groups() const { return static_cast<GroupIndex>(groups_.size()); }
   const Service* find_service(ServiceId id) const;
+  int find_group(const IpAddress& address) const;  // whose address it is; -1: nobody's
   void limit_segments(ServiceId id, uint16_t segment_max);
   // Takes no new connections for the service; those it has go on. Its id stays known.
   void stop_listening(ServiceId id);
@@ -305,7 +310,6 @@ class Engine {
   void process_fin(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   void accept_fin(Connection& c, uint32_t leg, Instant now);
   const Service* find_listener(const IpAddress& address, PortNumber port) const;
-  int find_group(const IpAddress& address) const;
 
   // admission.cc
   void admit(Arrival& arrival, const FlowKey& key, GroupIndex group, const Service& service);

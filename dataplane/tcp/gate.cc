@@ -27,6 +27,7 @@ void Engine::commit(Connection& c, Seq nxt, Seq edge, uint64_t sendable) {
 
 void Engine::commit_all(Connection& c) {
   decide_edge(c);
+  if (!c.mirrored) keep_no_more(c);
   if (c.state == State::syn_sent) return;
   commit(c, c.rcv.nxt, c.rcv.edge, c.tx == kNone ? 0 : pipes_[c.tx].tail);
 }

@@ -85,6 +85,12 @@ void Engine::keep_unlogged(Connection& c) {
   pipes_[c.rx].logged = pipes_[c.rx].tail;
 }
 
+void Engine::keep_no_more(Connection& c) {
+  if (c.rx == kNone || !pipes_[c.rx].keeps_unlogged) return;
+  pipes_[c.rx].keeps_unlogged = false;
+  pipes_.note_logged(pipes_[c.rx], pipes_[c.rx].tail);
+}
+
 void Engine::lie_down(GroupIndex index) {
   for (uint32_t leg = 0; leg < legs_.capacity(); ++leg) {
     if (!legs_.is_live(leg) || legs_[leg].group != index) continue;
@@ -99,10 +105,7 @@ void Engine::lie_down(GroupIndex index) {
     c.resumed = false;
     c.mirror_leg = kNone;
     release_soft(c);
-    if (c.rx == kNone) continue;
-    Pipe& rx = pipes_[c.rx];
-    rx.keeps_unlogged = false;
-    pipes_.note_logged(rx, rx.tail);
+    keep_no_more(c);
   }
 }
 

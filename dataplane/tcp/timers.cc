@@ -6,7 +6,9 @@
 namespace understudy::tcp {
 namespace {
 constexpr uint32_t kTimersPerRun = 4096;
-}
+// A connection in TIME-WAIT whose group is silent is looked at again after this.
+constexpr Duration kSilentTimeWait = 10ms;
+}  // namespace
 
 void Engine::arm(Connection& c, Soft& soft) {
   const Instant earliest = std::min({soft.retransmit_at, soft.probe_at, soft.reorder_at, soft.persist_at,
@@ -21,17 +23,19 @@ void Engine::run_timers(Instant now) {
   for (uint32_t closed = 0;
        closed < kTimersPerRun && time_wait_count_ > 0 && time_wait_[time_wait_head_].until <= now; ++closed) {
     const LegId id = time_wait_[time_wait_head_].leg;
-    const bool restarted = legs_.is_live(id) && legs_[id.index].state == State::time_wait &&
-                           engine_ms(now) - legs_[id.index].active_ms < to_ms(settings_.time_wait);
-    if (!restarted) {
+    const bool waits = legs_.is_live(id) && legs_[id.index].state == State::time_wait;
+    const Duration waited =
+        waits ? Duration(1ms) * (engine_ms(now) - legs_[id.index].active_ms) : Duration(0);
+    // A group that has just fallen silent may be on its way to another node: then nothing of it ends here.
+    const bool is_silent = waits && legs_[id.index].resumed && !groups_[legs_[id.index].group].voice;
+    if (!waits || (waited >= settings_.time_wait && !is_silent)) {
       end_oldest_time_wait(now);
       continue;
     }
     // One entry per connection, however often its peer repeats its FIN: it goes to the end of the ring.
-    const uint32_t waited_ms = engine_ms(now) - legs_[id.index].active_ms;
     time_wait_head_ = (time_wait_head_ + 1) % time_wait_.size();
     time_wait_[(time_wait_head_ + time_wait_count_ - 1) % time_wait_.size()] = {
-        id, now + settings_.time_wait - Duration(1ms) * waited_ms};
+        id, now + std::max<Duration>(settings_.time_wait - waited, kSilentTimeWait)};
   }
 }
 

@@ -33,7 +33,11 @@ int Worker::group_index(GroupId id) const {
 
 void Worker::report(Report r) {
   r.worker = settings_.index;
-  if (reports_.send(r)) return;
+  const bool is_urgent = r.kind == Report::Kind::promoted || r.kind == Report::Kind::handed ||
+                         r.kind == Report::Kind::hand_over_refused || r.kind == Report::Kind::witness_answer;
+  const bool sent = reports_.send(r);
+  if (is_urgent) urgent_.store(true, std::memory_order_release);
+  if (sent) return;
   drops_.count(DropReason::ring_full);
   if (r.frame != nullptr) rte_pktmbuf_free(r.frame);
 }
@@ -63,8 +67,17 @@ void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Insta
     case Command::Kind::promote:
       promote(command, now);
       break;
+    case Command::Kind::hand_over:
+      begin_hand_over(group, command, now);
+      break;
     case Command::Kind::demote:
     case Command::Kind::mute:
+      if (command.kind == Command::Kind::demote && command.flag &&
+          hand_overs_[group].phase != HandOver::Phase::none) {
+        become_mirror(group, command.epoch, now);
+        break;
+      }
+      end_hand_over(group);
       engine_.give_up(group);
       resolver_.release(command.group);
       if (command.kind == Command::Kind::mute) break;
@@ -74,14 +87,17 @@ void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Insta
       engine_.discard_legs(group);
       break;
     case Command::Kind::unmute:
-      engine_.group(group).voice = true;
-      resolver_.claim(command.group, now);
+      take_group_back(group, now);
       break;
     case Command::Kind::beat:
       beat_groups_[group] = {command.role, command.epoch, command.flag, command.node};
       next_beat_ = now;
       break;
     case Command::Kind::standby:
+      // Told once more, or what a hand-over has begun with: its streams go on.
+      if (mirror.standby.node == command.node && mirror.standby.boot == command.boot &&
+          mirror.standby.workers == command.workers && mirror.standby.mac == command.mac)
+        break;
       close_streams(group, now);
       mirror.standby = {command.node, command.boot, command.workers, command.mac};
       mirror.open_at = now;
@@ -103,6 +119,7 @@ void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Insta
 void Worker::obey(const Command& command, Instant now) {
   switch (command.kind) {
     case Command::Kind::promote:
+    case Command::Kind::hand_over:
     case Command::Kind::demote:
     case Command::Kind::mute:
     case Command::Kind::unmute:
@@ -153,19 +170,29 @@ void Worker::obey(const Command& command, Instant now) {
 void Worker::promote(const Command& command, Instant now) {
   const auto index = static_cast<tcp::GroupIndex>(group_index(command.group));
   GroupMirror& mirror = mirrors_[index];
-  for (IncomingStream& stream : mirror.incoming)
-    if (stream.replica != nullptr) stream.replica->release(index);
-  mirror.incoming.clear();
-  mirror.epoch = command.epoch;
-  mirror.dropped_standby = NodeId();
-  tcp::Group& group = engine_.group(index);
-  group.clock.advance_to(command.clock_us, now);
+  end_hand_over(index);
   sources_[index]->salt(command.epoch, siphash(settings_.secret, &command.group, sizeof command.group));
-  engine_.take_over(index, command.epoch, now, settings_.reset_hold);
+  mirror.dropped_standby = NodeId();
+  if (command.flag && is_released(index)) {
+    receive_group(index, command.epoch, now);
+  } else {
+    for (IncomingStream& stream : mirror.incoming)
+      if (stream.replica != nullptr) stream.replica->release(index);
+    mirror.incoming.clear();
+    mirror.epoch = command.epoch;
+    engine_.group(index).clock.advance_to(command.clock_us, now);
+    engine_.take_over(index, command.epoch, now, settings_.reset_hold);
+  }
   beat_groups_[index] = {mirror::GroupRole::owner, command.epoch, false, NodeId()};
   resolver_.claim(command.group, now);
+  take_held(now);
   first_packet_group_ = index;
   next_beat_ = now;
+  Report done;
+  done.kind = Report::Kind::promoted;
+  done.group = command.group;
+  done.number = command.epoch.counter;
+  report(done);
 }
 
 void Worker::start_check(const Command& command, Instant now) {

@@ -22,8 +22,9 @@ struct NeighbourQuery;
 // From control to a worker. One flat value, so that a ring can carry it; each kind reads the fields it names.
 struct Command {
   enum class Kind : uint32_t {
-    promote,     // group, epoch, clock_us: speak for the group
-    demote,      // group: stop; legs stay, silently, and are discarded at the next stream
+    promote,     // group, epoch, clock_us, flag (handed over): speak for the group
+    hand_over,   // group, node, flag (this node leaves): fall silent and give the group to that node
+    demote,      // group, epoch, flag (handed over): stop; legs go, or stay as the mirror of who has got them
     mute,        // group: transmit nothing, keep everything
     unmute,      // group, epoch
     beat,        // group, role, epoch, flag (standby synced), node (standby): what the heartbeats say
@@ -64,13 +65,16 @@ struct Command {
 // From a worker to control.
 struct Report {
   enum class Kind : uint32_t {
-    cluster_frame,    // frame, port: heartbeat, ownership or solicit; control frees it
-    check_result,     // number (id), flag (ok)
-    witness_answer,   // address, when
-    stalled,          // number (nanoseconds), silenced, flag (ports were reopened meanwhile)
-    first_packet,     // group, when
-    standby_dropped,  // group, node, number (generation)
-    rival,            // address, mac, port
+    cluster_frame,      // frame, port: heartbeat, ownership or solicit; control frees it
+    check_result,       // number (id), flag (ok)
+    witness_answer,     // address, when
+    stalled,            // number (nanoseconds), silenced, flag (ports were reopened meanwhile)
+    first_packet,       // group, when
+    promoted,           // group, number (counter of the epoch)
+    handed,             // group, flag: the owner has released it to us; false: it goes on after all
+    hand_over_refused,  // group
+    standby_dropped,    // group, node, number (generation)
+    rival,              // address, mac, port
   };
   Kind kind = Kind::cluster_frame;
   GroupId group;
@@ -144,7 +148,9 @@ struct WorkerStatus {
   static constexpr size_t kGroups = mirror::kHeartbeatGroupsMax;
   std::atomic<uint64_t> progress{0};
   std::atomic<int64_t> longest_stall_ns{0};
-  std::atomic<uint32_t> stalls{0};  // longer than an interval
+  std::atomic<uint32_t> stalls{0};     // longer than an interval
+  std::atomic<uint64_t> passed_on{0};  // late frames, to the successor of a group that was handed over
+  std::atomic<uint32_t> passing{0};    // groups whose late frames are still looked for
   struct GroupStatus {
     std::atomic<uint32_t> legs{0};
     std::atomic<uint32_t> unprotected{0};

@@ -45,9 +45,11 @@ mirror::ChannelAddress Worker::channel_address(tcp::GroupIndex group, const Peer
 }
 
 // A standby is there and the group is ours: a new generation of streams, one to each of its workers.
-void Worker::open_streams(tcp::GroupIndex group, Instant now) {
+void Worker::open_streams(tcp::GroupIndex group, Instant now, mirror::OwnerLog::Beginning beginning) {
   GroupMirror& mirror = mirrors_[group];
   if (!mirror.logs.empty() || mirror.standby.workers == 0 || now < mirror.open_at) return;
+  // A standby that is about to go would only hold acknowledgements back.
+  if (mirror.standby.boot == leaving_boot_) return;
   const SharedSigns::Sign* sign = sign_of(mirror.standby.node);
   if (!engine_.group(group).voice || sign == nullptr) return;
   // While only other links work a stream would do nothing but hold acknowledgements back until it is dropped
@@ -66,7 +68,7 @@ void Worker::open_streams(tcp::GroupIndex group, Instant now) {
   for (uint16_t worker = 0; worker < mirror.standby.workers; ++worker) {
     mirror.logs.push_back(std::make_unique<mirror::OwnerLog>(channel, group, worker, engine_, pool_, sink));
     mirror.logs.back()->open(channel_address(group, mirror.standby, static_cast<uint8_t>(worker)),
-                             mirror.standby.workers, generation_, now);
+                             mirror.standby.workers, generation_, now, beginning);
   }
 }
 
@@ -170,8 +172,12 @@ void Worker::mirror_round(Instant now) {
     if (!engine_.legs().is_live(leg) || !engine_.legs()[leg].log_pending) continue;
     tcp::Connection& c = engine_.legs()[leg];
     c.log_pending = false;
+    if (c.group < hand_overs_.size() && hand_overs_[c.group].phase == HandOver::Phase::released) {
+      engine_.want_log(leg);  // the last word is written; it waits for who has it in the end
+      continue;
+    }
     mirror::OwnerLog* log = log_for(c.group, c.shard);
-    if (log != nullptr && engine_.group(c.group).voice) {
+    if (log != nullptr && writes_for(c.group)) {
       if (!log->write(leg, now)) engine_.want_log(leg);
     } else {
       engine_.commit_all(c);
@@ -179,6 +185,7 @@ void Worker::mirror_round(Instant now) {
     }
   }
   log_round_.clear();
+  continue_hand_overs(now);
 
   uint64_t budget = UINT64_MAX;
   for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group) {

@@ -48,6 +48,7 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
     return refuse(DropReason::ethernet_not_for_us);
   const wire::ParsedFrame parsed = wire::parse_frame(frame);
   if (const auto* segment = std::get_if<wire::TcpSegment>(&parsed)) {
+    if (pass_on(frame, *segment, ethernet, now) || hold(port, frame, *segment, ethernet, now)) return;
     engine_.receive(frame, *segment, now);
   } else if (const auto* cluster = std::get_if<wire::ClusterFrame>(&parsed)) {
     receive_cluster(port, frame, cluster->payload_offset, now);
@@ -180,20 +181,31 @@ void Worker::receive_mirror_data(const mirror::ClusterFrameView& view, rte_mbuf*
   const auto group = static_cast<tcp::GroupIndex>(index);
   GroupMirror& mirror = mirrors_[group];
   const Epoch epoch{subject->epoch, view.from};
+  // The heir's first word as owner may come before control hears of it.
+  const HandOver& hand_over = hand_overs_[group];
+  if (hand_over.phase == HandOver::Phase::released && hand_over.to == view.from && epoch > mirror.epoch)
+    become_mirror(group, epoch, now);
   // An owner that was replaced gets no confirmation, so that it acknowledges nothing more. While the group is
   // ours, control has to hear of the new owner first: our own legs make room then.
   if (epoch < mirror.epoch || mirror.epoch.node == settings_.node)
     return refuse(DropReason::mirror_superseded);
   follow(group, epoch);
-  if (view.from_worker >= mirror.incoming.size()) mirror.incoming.resize(view.from_worker + 1U);
-  IncomingStream& stream = mirror.incoming[view.from_worker];
+  IncomingStream& stream = incoming_from(group, view.from_worker);
+  stream.channel->set_address(channel_address(group, *peer_of(view.from), view.from_worker));
+  stream.channel->receive(view.boot, view.payload, frame, *stream.replica, now);
+  tell_released(group);
+}
+
+Worker::IncomingStream& Worker::incoming_from(tcp::GroupIndex group, uint16_t peer_worker) {
+  GroupMirror& mirror = mirrors_[group];
+  if (peer_worker >= mirror.incoming.size()) mirror.incoming.resize(peer_worker + 1U);
+  IncomingStream& stream = mirror.incoming[peer_worker];
   if (stream.channel == nullptr) {
     mirror::FrameSink& sink = *this;
     stream.channel = std::make_unique<mirror::ChannelReceiver>(settings_.mirror_window, pool_, sink, drops_);
     stream.replica = std::make_unique<mirror::Replica>(engine_);
   }
-  stream.channel->set_address(channel_address(group, *peer_of(view.from), view.from_worker));
-  stream.channel->receive(view.boot, view.payload, frame, *stream.replica, now);
+  return stream;
 }
 
 void Worker::look_for_witnesses(Instant) {

@@ -39,6 +39,8 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       opener_({settings.node, settings.boot, settings.cluster, settings.nodes}, settings.keys),
       peers_(settings.nodes.size()),
       mirrors_(settings.groups.size()),
+      hand_overs_(settings.groups.size()),
+      told_released_(settings.groups.size(), 0),
       commands_(name + "c", 1024),
       reports_(name + "p", 4096),
       beat_groups_(settings.groups.size()),

@@ -68,9 +68,9 @@ struct RouteSetup {
 struct SharedSigns {
   static constexpr size_t kNodes = 16;
   struct Sign {
-    std::atomic<uint64_t> boot{0};                 // of whom the others speak
-    std::atomic<int64_t> beat_ns{INT64_MIN};       // when it was last heard on any link
-    std::atomic<int64_t> woke_ns{INT64_MIN};       // first heard again after a silence of more than two intervals
+    std::atomic<uint64_t> boot{0};            // of whom the others speak
+    std::atomic<int64_t> beat_ns{INT64_MIN};  // when it was last heard on any link
+    std::atomic<int64_t> woke_ns{INT64_MIN};  // first heard again after a silence of more than two intervals
     std::atomic<int64_t> link_beat_ns{INT64_MIN};  // as beat_ns, on the link that carries the mirror
   };
   std::array<Sign, kNodes> nodes;  // by position in WorkerSettings::nodes

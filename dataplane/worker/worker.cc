@@ -29,6 +29,7 @@ bool Worker::run_once(Instant now) {
   }
   check_.results().clear();
   resolver_.tick(now);
+  if (!held_.empty()) settle_held(now);
   look_for_witnesses(now);
   look_for_rivals();
   mirror_round(now);
@@ -38,7 +39,10 @@ bool Worker::run_once(Instant now) {
     list_connections(now);
     busy = true;
   }
-  if (now >= next_beat_) beat(now);
+  if (now >= next_beat_) {
+    warm_neighbours(now);
+    beat(now);
+  }
   greet(now);
   send_ports();
   planned_ = now;
@@ -50,6 +54,7 @@ Instant Worker::next_deadline() {
       std::min({engine_.next_deadline(), resolver_.next_deadline(), next_beat_, check_.next_deadline()});
   for (const GroupMirror& mirror : mirrors_)
     for (const auto& log : mirror.logs) next = std::min(next, log->next_deadline());
+  if (!held_.empty()) next = std::min(next, held_until());
   if (opener_.owes_greeting()) next = std::min(next, next_greeting_);
   planned_ = std::max(next, now_);
   return next;
@@ -156,6 +161,7 @@ void Worker::emit_sealed(unsigned port, rte_mbuf* plain) {
 void Worker::publish_status() {
   const auto relaxed = std::memory_order_relaxed;
   status_.progress.store(rounds_, relaxed);
+  status_.passing.store(passing_, relaxed);
   for (size_t i = 0; i < settings_.groups.size(); ++i) {
     const tcp::Group& group = engine_.group(static_cast<tcp::GroupIndex>(i));
     status_.groups[i].legs.store(group.legs, relaxed);

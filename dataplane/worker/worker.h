@@ -41,6 +41,9 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void ports_reopened() { ports_are_new_ = true; }
   // For the last look before sleeping: something waits in a ring that no descriptor announces.
   bool has_mail() const { return !commands_.empty(); }
+  // Any thread. Control is waited for; true until take_urgent().
+  bool is_urgent() const { return urgent_.load(std::memory_order_acquire); }
+  bool take_urgent() { return urgent_.exchange(false, std::memory_order_acq_rel); }
 
   Mailbox<Command>& commands() { return commands_; }
   Mailbox<Report>& reports() { return reports_; }
@@ -82,6 +85,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
     PeerNode standby;                                     // to whom control wants it mirrored
     std::vector<std::unique_ptr<mirror::OwnerLog>> logs;  // by the standby's worker; empty: not mirrored
     Instant open_at{};
+    Instant settles_until{};  // after a hand-over to us: what was passed on goes first until then
     NodeId dropped_standby;
     uint32_t dropped_generation = 0;
     // As standby. The streams are those of one owner under one epoch; whoever comes with a higher one ends
@@ -120,7 +124,9 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
 
   // mirroring.cc
   void mirror_round(Instant now);
-  void open_streams(tcp::GroupIndex group, Instant now);
+  void open_streams(tcp::GroupIndex group, Instant now,
+                    mirror::OwnerLog::Beginning beginning = mirror::OwnerLog::Beginning::anew);
+  IncomingStream& incoming_from(tcp::GroupIndex group, uint16_t peer_worker);
   void drop_stale_standby(tcp::GroupIndex group, Instant now);
   void close_streams(tcp::GroupIndex group, Instant now);
   void follow(tcp::GroupIndex group, const Epoch& epoch);
@@ -131,6 +137,49 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   mirror::ChannelAddress channel_address(tcp::GroupIndex group, const PeerNode& peer,
                                          uint8_t peer_worker) const;
   ReplicaStatus replica_status(tcp::GroupIndex group) const;
+
+  // hand_over.cc
+  // A group that this worker gives away, or has given away lately.
+  struct HandOver {
+    enum class Phase : uint8_t {
+      none,
+      stopped,   // silent; changes and soft state are on their way into the log
+      released,  // the last word is written; the heir may claim
+      mirrors,   // the heir has claimed: our legs are its mirror
+    };
+    Phase phase = Phase::none;
+    NodeId to;
+    bool leaves = false;
+    uint32_t next_active = 0;  // cursor over soft states
+    size_t releases = 0;       // streams that carry the release
+    Instant last_late{};       // frame that was passed on
+    Instant over{};            // none is passed on after this
+  };
+  struct HeldFrame {
+    rte_mbuf* frame;
+    Instant since;
+  };
+  void begin_hand_over(tcp::GroupIndex group, const Command& command, Instant now);
+  void refuse_hand_over(tcp::GroupIndex group);
+  void continue_hand_overs(Instant now);
+  bool write_last_words(tcp::GroupIndex group, HandOver& hand_over, Instant now);
+  bool is_changing(tcp::GroupIndex group);
+  bool writes_for(tcp::GroupIndex group) const;
+  void become_mirror(tcp::GroupIndex group, const Epoch& epoch, Instant now);
+  void end_hand_over(tcp::GroupIndex group);
+  void take_group_back(tcp::GroupIndex group, Instant now);
+  bool is_released(tcp::GroupIndex group) const;
+  void tell_released(tcp::GroupIndex group);
+  void receive_group(tcp::GroupIndex group, Epoch epoch, Instant now);
+  bool pass_on(rte_mbuf* frame, const wire::TcpSegment& segment, const wire::EthernetHeader& ethernet,
+               Instant now);
+  bool hold(uint16_t port, rte_mbuf* frame, const wire::TcpSegment& segment,
+            const wire::EthernetHeader& ethernet, Instant now);
+  void take_held(Instant now);
+  void settle_held(Instant now);
+  Instant held_until() const;
+  void forget_held(Instant now);
+  void warm_neighbours(Instant now);
 
   // commands.cc
   bool take_commands(Instant now);
@@ -179,6 +228,15 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   std::vector<GroupMirror> mirrors_;  // by position in settings_.groups
   uint32_t generation_ = 0;           // of the streams of all groups
   std::vector<uint32_t> log_round_;
+
+  // Planned hand-over.
+  std::vector<HandOver> hand_overs_;  // by position in settings_.groups
+  unsigned passing_ = 0;              // of them, those that are in some phase
+  std::vector<char> told_released_;   // likewise: as standby, what control knows
+  std::vector<HeldFrame> held_;       // late frames of groups that are not ours yet
+  uint32_t warm_next_ = 0;            // cursor over legs
+  BootId leaving_boot_;               // a peer that has handed a group over and goes
+  std::atomic<bool> urgent_{false};
 
   Mailbox<Command> commands_;
   Mailbox<Report> reports_;

@@ -30,7 +30,8 @@ std::string node_text(unsigned number, unsigned workers) {
 }
 
 // The second group's order of successors begins with the second node.
-std::string group_text(unsigned number, unsigned nodes, bool accept_unprotected) {
+std::string group_text(unsigned number, const ClusterInProcess::Settings& settings) {
+  const unsigned nodes = settings.nodes;
   std::string successors;
   for (unsigned i = 0; i < nodes; ++i)
     successors += fmt::format("{}n{}", i == 0 ? "" : ", ", (number - 1 + i) % nodes + 1);
@@ -42,10 +43,12 @@ std::string group_text(unsigned number, unsigned nodes, bool accept_unprotected)
     source_addresses: [10.20.0.10{2}/24]
     successors: [{3}]
     accept_unprotected: {4}
+    failback: {5}
     services:
       - {{name: http, ports: 80, application: proxy, pool: web}}
       - {{name: echo, ports: 7, application: echo}})",
-                     number == 1 ? "web" : "other", number, number - 1, successors, accept_unprotected);
+                     number == 1 ? "web" : "other", number, number - 1, successors,
+                     settings.accept_unprotected, settings.failback);
 }
 
 std::string configuration(const ClusterInProcess::Settings& settings) {
@@ -60,8 +63,7 @@ pools:
       - {name: b1, address: 10.20.0.11, port: 80}
       - {name: b2, address: 10.20.0.12, port: 80}
 groups:)";
-  for (unsigned group = 1; group <= settings.groups; ++group)
-    text += group_text(group, settings.nodes, settings.accept_unprotected);
+  for (unsigned group = 1; group <= settings.groups; ++group) text += group_text(group, settings);
   return text + "\n";
 }
 
@@ -140,6 +142,10 @@ void ClusterInProcess::resume(size_t slot) {
 
 void ClusterInProcess::retire(size_t slot) {
   slots_[slot].node->retire(now_);
+}
+
+std::optional<std::string> ClusterInProcess::hand_over(size_t from, size_t to) {
+  return control(from).hand_over(GroupId(1), NodeId(static_cast<uint16_t>(to + 1)), now_);
 }
 
 void ClusterInProcess::cut(size_t slot, Network network, bool is_cut) {

@@ -30,6 +30,7 @@ class ClusterInProcess {
     uint64_t peer_bits_per_second = 200'000'000;
     bool accept_unprotected = true;
     Duration reopening = Duration::zero();  // how long a node takes to open its ports again
+    std::string failback = "never";
   };
   // What one slot has said in the group's name on front and back since the last forget().
   struct Voice {
@@ -52,6 +53,8 @@ class ClusterInProcess {
   void pause(size_t slot);  // SIGSTOP: everything of it stands still
   void resume(size_t slot);
   void retire(size_t slot);  // SIGTERM: the process ends by itself
+  // `failover group web to` the node of the other slot; the sentence if it is refused.
+  std::optional<std::string> hand_over(size_t from, size_t to);
   void cut(size_t slot, Network network, bool is_cut);
   bool runs(size_t slot) const { return slots_[slot].node != nullptr; }
   const std::string& last_words(size_t slot) const {
@@ -62,6 +65,7 @@ class ClusterInProcess {
   SwitchPort& port(size_t slot, Network which);
   worker::Worker& worker(size_t slot, size_t index);
   unsigned times_reopened(size_t slot) const { return slots_[slot].node->times_reopened(); }
+  size_t workers(size_t slot) const { return slots_[slot].node->workers(); }
   appliance::NodeControl& control(size_t slot);
   rte_mempool* pool(size_t slot);
   StreamHost& client() { return *hosts_[0]; }

@@ -409,7 +409,7 @@ void MirroredPair::continue_hand_over() {
   for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
     if (legs.is_live(leg) && !log.write_soft(leg, now_))
       return;  // the window of these tests takes them at once
-  released_ = log.write_release(0, now_);
+  released_ = log.write_release(0, false, now_);
   log.flush(now_);
 }
 

@@ -122,7 +122,9 @@ void NodeInProcess::run_workers(Instant now) {
 void NodeInProcess::run(Instant now, bool workers_first) {
   if (paused_ || !last_words_.empty()) return;
   if (workers_first) run_workers(now);
-  if (control_due_ <= now) {
+  bool is_urgent = false;
+  for (const auto& worker : workers_) is_urgent = worker->take_urgent() || is_urgent;
+  if (control_due_ <= now || is_urgent) {
     control_due_ = now + settings_.control_round;
     control_->round(local_time(now));
     if (control_->take_reopen_wish()) reopen_ = true;

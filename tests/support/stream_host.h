@@ -50,6 +50,8 @@ class StreamHost final : private tcp::SegmentSink, private tcp::Application {
   // Resets that met a live connection which had exchanged data, or which this host opened.
   uint64_t resets_met() const { return resets_met_; }
   const std::string& last_reset() const { return last_reset_; }
+  // Segments that this host sent more than once, and its timeouts.
+  uint64_t repeated() { return engine_.counters().retransmitted + engine_.counters().timeouts; }
   bool reading = true;
   bool answers = true;  // false: deaf, as a machine that is off
   SwitchPort& port() { return port_; }

@@ -49,7 +49,7 @@ groups:
     source_addresses: [{back}.100/24{six_source}]
     successors: [{successors}]
     failover: successor_order
-    failback: never
+    failback: {failback}
     services:
       - {{name: http, ports: 80, application: proxy, pool: nginx}}
       - {{name: https, ports: 443, application: proxy, pool: nginx-tls}}
@@ -83,11 +83,12 @@ NODE = """\
 """
 
 
-def write_default(names, pmd, workers, peer_mtu):
+def write_default(names, pmd, workers, peer_mtu, failback="never"):
     (system.RUN / SECRET).write_bytes(os.urandom(32).hex().encode())
     (system.RUN / SECRET).chmod(0o600)
     nodes = "".join(node(number, name, pmd, workers, peer_mtu) for number, name in enumerate(names, 1))
     FILE.write_text(HEAD.format(secret=SECRET, nodes=nodes, front=FRONT, back=BACK, successors=", ".join(names),
+                                failback=failback,
                                 **{place: text if IPV6 else "" for place, text in SIX.items()}))
 
 

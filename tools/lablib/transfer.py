@@ -27,6 +27,8 @@ import time
 BUFFER_BYTES = 256 * 1024
 SAMPLE_SECONDS = 0.01
 TICK_MS = 1  # how finely an upload's acknowledged bytes are watched while the socket is full
+PACED_BYTES = 32 * 1024  # at a limited rate, so much at once
+PACED_SLEEP_SECONDS = 0.005
 TCP_INFO_RETRANSMITS = 100  # offset of tcpi_total_retrans in struct tcp_info
 
 
@@ -71,6 +73,12 @@ class Progress:
         if moment - self.last > self.gap:
             self.gap, self.gap_at = moment - self.last, self.last
         self.samples.append((moment, self.bytes))
+
+
+def wait_for_pace(options, began, count):
+    """At a limited rate: until `count` bytes are due."""
+    while options.rate and (early := count / (options.rate * 1e6) - (time.monotonic() - began)) > 0:
+        time.sleep(min(early, PACED_SLEEP_SECONDS))
 
 
 def connect(host, port, deadline):
@@ -118,9 +126,10 @@ def download(connection, options, deadline, progress, result):
     digest = hashlib.sha256(body)
     count = len(body)
     progress.at(time.monotonic(), count)
-    buffer = bytearray(BUFFER_BYTES)
+    buffer = bytearray(PACED_BYTES if options.rate else BUFFER_BYTES)
     view = memoryview(buffer)
     while count < expected:
+        wait_for_pace(options, progress.began, count)
         try:
             size = connection.recv_into(buffer)
         except BlockingIOError:
@@ -150,6 +159,7 @@ def upload(connection, options, deadline, progress, result):
     connection.setblocking(False)
     connection.send(head)
     view = memoryview(content)
+    at_once = PACED_BYTES if options.rate else BUFFER_BYTES
     sent = 0
     while True:
         outstanding = unacknowledged(connection)
@@ -157,9 +167,10 @@ def upload(connection, options, deadline, progress, result):
         if sent == len(content) and outstanding == 0:
             break
         if sent < len(content):
+            wait_for_pace(options, progress.began, sent)
             wait_for(connection, select.POLLOUT, deadline, TICK_MS)
             try:
-                sent += connection.send(view[sent:sent + BUFFER_BYTES])
+                sent += connection.send(view[sent:sent + at_once])
                 accepted.at(time.monotonic(), sent)
             except BlockingIOError:
                 pass
@@ -215,6 +226,7 @@ def main():
     parser.add_argument("--port", type=int, default=80)
     parser.add_argument("--path", default="/big.bin", help="of the resource; for an upload /upload/NAME")
     parser.add_argument("--file", help="what to upload")
+    parser.add_argument("--rate", type=float, help="megabytes per second; unlimited by default")
     parser.add_argument("--watch", metavar="FILE", help="eight bytes to keep the count of bytes in, as it rises")
     parser.add_argument("--timeout", type=float, default=60)
     options = parser.parse_args()

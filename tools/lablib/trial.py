@@ -85,13 +85,13 @@ def client(place, module, *words):
 class Transfer:
     """A running transfer whose count of bytes can be read meanwhile."""
 
-    def __init__(self, place, direction, name, address, port):
+    def __init__(self, place, direction, name, address, port, rate=None):
         self.direction = direction
         self.watch = RUN / f"watch-{direction}"
         self.watch.write_bytes(bytes(8))
         with open(self.watch, "r+b") as file:
             self.count = mmap.mmap(file.fileno(), 8)
-        words = ["--watch", self.watch, "--timeout", TRANSFER_SECONDS]
+        words = ["--watch", self.watch, "--timeout", TRANSFER_SECONDS] + (["--rate", rate] if rate else [])
         if direction == "upload":
             words += ["--path", f"/upload/{name}", "--file", backends.CACHE / backends.BIG]
         self.process = client(place, "transfer", direction, address, "--port", port, *words)

@@ -188,6 +188,13 @@ void VirtualCluster::perform(Node& node, Actions actions) {
       node.speaks.reset();
     } else if (const auto* mirror = std::get_if<MirrorTo>(&action)) {
       node.mirrors_to = mirror->standby;
+    } else if (const auto* given = std::get_if<HandOver>(&action)) {
+      node.muted = true;
+      const uint16_t to = given->to.value();
+      if (node.hands_over && linked(node.id, to))
+        in_node(now_ + 1ms, to, [this, to](Node&) {
+          act(to, [this](Controller& controller) { return controller.on_handed(kGroup, now_); });
+        });
     } else if (std::holds_alternative<Mute>(action)) {
       node.muted = true;
     } else if (std::holds_alternative<Unmute>(action)) {

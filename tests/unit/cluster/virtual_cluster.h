@@ -34,6 +34,7 @@ class VirtualCluster {
     bool paused = false;
     Instant paused_since;
     bool witness = true;
+    bool hands_over = true;  // false: what its workers hand over does not arrive
     uint32_t beat_number = 0;
     uint64_t progress = 0;
     bool progresses = true;

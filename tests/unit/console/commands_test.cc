@@ -46,6 +46,17 @@ TEST_F(Commands, ShowCluster) {
             "            0  web       2           3       4096              1       800 us\n");
 }
 
+TEST_F(Commands, FailoverGroup) {
+  EXPECT_EQ(text("failover group web to n2"), "Group web is n2's now; handed over in 2.3 ms.\n");
+  const Json done = json("failover group web to n2 json");
+  EXPECT_EQ(done["group"], "web");
+  EXPECT_EQ(done["owner"], "n2");
+  EXPECT_EQ(done["took_us"], 2300);
+  EXPECT_NE(refusal("failover group mail to n2").find("there is no `mail`"), std::string::npos);
+  EXPECT_NE(refusal("failover group web to n9").find("there is no `n9`"), std::string::npos);
+  EXPECT_NE(refusal("failover group web"), "");
+}
+
 TEST_F(Commands, ShowClusterJson) {
   const Json cluster = json("show cluster json");
   EXPECT_EQ(cluster["node"], "n1");

@@ -75,6 +75,10 @@ class FakeSource final : public Source {
   std::vector<NeighbourView> neighbours() override {
     return {{*IpAddress::parse("10.10.0.1"), "front", "resolving", std::nullopt, std::nullopt}};
   }
+  Result<HandOverView> hand_over(const std::string& group, const std::string& node) override {
+    if (group != "web" || node != "n2") return Error{"there is no `" + (group != "web" ? group : node) + "`"};
+    return HandOverView{2300us};
+  }
   void quit() override { ++quits; }
 
   size_t copies = 1;

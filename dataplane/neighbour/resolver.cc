@@ -79,6 +79,15 @@ void Resolver::doubt(const IpAddress& destination, Instant now) {
   if (const auto hop = routes_.find(destination)) neighbours_.doubt(hop->port, hop->address, now);
 }
 
+void Resolver::send_back(rte_mbuf* frame, const IpAddress& source, const IpAddress& destination,
+                         uint16_t port, const MacAddress& mac, Instant now) {
+  const auto hop = routes_.find(destination);
+  const bool unknown_here = hop && hop->port == port && hop->address == destination &&
+                            !neighbours_.mac_of(port, destination).has_value();
+  if (unknown_here && !mac.is_multicast() && !mac.is_zero()) return forward(port, mac, frame);
+  send(frame, source, destination, now);
+}
+
 // A node that shares our virtual MAC gives itself away by the Ethernet source of its frames: only
 // announcements carry the group's MAC there.
 bool Resolver::is_rival(const Claim& claim, const Statement& statement) const {

@@ -88,6 +88,11 @@ class Resolver : private NeighbourEvents {
   void send(rte_mbuf* frame, const IpAddress& source, const IpAddress& destination, Instant now);
   // What is sent there gets no answer: the next hop is asked whether it is still there.
   void doubt(const IpAddress& destination, Instant now);
+  // The same for an answer to a stranger on `port` whose frame had this MAC. Whoever is on-link and no
+  // neighbour yet is answered there, and no entry is made: a flood under many addresses must not fill the
+  // table.
+  void send_back(rte_mbuf* frame, const IpAddress& source, const IpAddress& destination, uint16_t port,
+                 const MacAddress& mac, Instant now);
   // An ARP packet that came in on `port`. The frame's Ethernet destination has been accepted before.
   void receive_arp(uint16_t port, const wire::ArpPacket& packet, const MacAddress& ethernet_source,
                    Instant now);

@@ -31,6 +31,9 @@ class SegmentSink {
   // What is sent to key.remote is not acknowledged: the way there may be broken (R1 of RFC 9293
   // section 3.8.3).
   virtual void doubt(const FlowKey& /*key*/) {}
+  // An answer to a stranger, who has not shown yet that he has the address in whose name he speaks: it goes
+  // back to where his segment came from, and nothing is to be kept for it.
+  virtual void answer(rte_mbuf* frame, const FlowKey& key, Origin) { transmit(frame, key); }
 };
 
 // When a SYN is answered without keeping anything (RFC 4987). Automatic: when too many are half open.
@@ -149,7 +152,7 @@ class Engine {
   void add_service(const Service& service);
 
   // -- the wire (input.cc). Takes the frame.
-  void receive(rte_mbuf* frame, const wire::TcpSegment& segment, Instant now);
+  void receive(rte_mbuf* frame, const wire::TcpSegment& segment, Instant now, Origin origin = Origin());
   // An ICMP error about a segment of ours (network_errors.cc). Always counted under a drop reason.
   void receive_error(const wire::IcmpError& error, Instant now);
   // Payload bytes that may still be accepted before the next log round; beyond it payload is dropped
@@ -291,6 +294,7 @@ class Engine {
     rte_mbuf* frame;  // null once its payload has been taken
     const wire::TcpSegment& segment;
     Instant now;
+    Origin origin;
   };
 
   // input.cc
@@ -384,6 +388,7 @@ class Engine {
   void send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags);
   void send_reset(const Connection& c, Instant now);
   void send_without_leg(wire::TcpSegmentToSend segment);
+  void hand_out(rte_mbuf* frame, const FlowKey& key, Origin origin);
   void record_sent(Soft& soft, Seq seq, uint32_t length, Instant now);
   bool split_sent(Soft& soft, uint32_t at, uint32_t length);
   void note_fin_sent(Connection& c, uint32_t leg);
@@ -473,6 +478,8 @@ class Engine {
   std::vector<TimeWaitEntry> time_wait_;
   size_t time_wait_head_ = 0;
   size_t time_wait_count_ = 0;
+  const FlowKey* stranger_ = nullptr;  // whose segment is being looked at, unless he has a connection
+  Origin stranger_origin_;
   Sweep sweep_;
   uint32_t upkeep_next_ = 0;
   Instant upkeep_at_;

@@ -52,6 +52,7 @@ void Engine::apply_syn_options(Connection& c, const wire::TcpSegment& s, Instant
 void Engine::open_passively(Arrival& arrival, const FlowKey& key, GroupIndex group, const Service& service) {
   const uint32_t leg = begin_passively(key, group, service, arrival.segment, arrival.now);
   if (leg == kNone) return drop(arrival, DropReason::tcp_table_full);
+  soft_[legs_[leg].soft].origin = arrival.origin;
   ++counters_.passive_opens;
   want_log(leg);
   want_output(leg);

@@ -19,17 +19,23 @@ void Engine::drop(Arrival& arrival, DropReason reason) {
   arrival.frame = nullptr;
 }
 
-void Engine::receive(rte_mbuf* frame, const wire::TcpSegment& segment, Instant now) {
+void Engine::receive(rte_mbuf* frame, const wire::TcpSegment& segment, Instant now, Origin origin) {
   ++counters_.segments_in;
-  Arrival arrival{frame, segment, now};
+  Arrival arrival{frame, segment, now, origin};
   const FlowKey key{segment.destination, segment.source, segment.destination_port, segment.source_port};
   const uint32_t leg = legs_.find(key);
-  if (leg == kNone)
+  if (leg == kNone || legs_[leg].state == State::syn_received) {
+    stranger_ = &key;
+    stranger_origin_ = origin;
+  }
+  if (leg == kNone) {
     receive_without_connection(arrival, key);
-  else if (!groups_[legs_[leg].group].voice)
+  } else if (!groups_[legs_[leg].group].voice) {
     drop(arrival, DropReason::tcp_group_not_owned);
-  else
+  } else {
     receive_on(leg, arrival);
+  }
+  stranger_ = nullptr;
   if (arrival.frame != nullptr) rte_pktmbuf_free(arrival.frame);
 }
 

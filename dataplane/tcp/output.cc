@@ -289,7 +289,14 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
   if (c.ecn && !is_syn && soft != nullptr) mark_outgoing(*soft, new_data, segment);
   ++counters_.segments_out;
   wire::build_tcp_frame(frame, segment);
-  sink_.transmit(frame, c.key);
+  hand_out(frame, c.key, c.state == State::syn_received && soft != nullptr ? soft->origin : Origin());
+}
+
+void Engine::hand_out(rte_mbuf* frame, const FlowKey& key, Origin origin) {
+  if (origin)
+    sink_.answer(frame, key, origin);
+  else
+    sink_.transmit(frame, key);
 }
 
 bool Engine::window_update_due(const Connection& c) const {
@@ -393,7 +400,8 @@ void Engine::send_without_leg(wire::TcpSegmentToSend segment) {
   }
   ++counters_.segments_out;
   wire::build_tcp_frame(frame, segment);
-  sink_.transmit(frame, segment.key);
+  const bool to_stranger = stranger_ != nullptr && *stranger_ == segment.key;
+  hand_out(frame, segment.key, to_stranger ? stranger_origin_ : Origin());
 }
 
 }  // namespace understudy::tcp

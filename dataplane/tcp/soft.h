@@ -13,6 +13,12 @@
 
 namespace understudy::tcp {
 
+// Where a frame came from, as whoever sends the answer understands it; nothing to the engine. 0: nowhere.
+struct Origin {
+  uint64_t word = 0;
+  explicit operator bool() const { return word != 0; }
+};
+
 // What was sent in one segment and is not yet cumulatively acknowledged. RACK (RFC 8985) works on these.
 struct SentSegment {
   Seq begin;
@@ -70,6 +76,8 @@ struct Soft {
     Seq point;
   } ecn;
   ReadCursor cursor;  // where new data was last read
+
+  Origin origin;  // in SYN-RECEIVED: where the SYN came from
 
   // Receiver.
   uint32_t reassembly_first = kNone;  // out-of-order chunks, ordered by offset, not overlapping

@@ -20,7 +20,22 @@ void put_before_message(rte_mbuf* frame, const wire::IcmpEchoRequest& request, c
   if (frame->data_len > length) rte_pktmbuf_trim(frame, static_cast<uint16_t>(frame->data_len - length));
 }
 
+// Port and MAC in one word; never 0, for the port counts from 1 in it.
+tcp::Origin origin_of(uint16_t port, const std::array<uint8_t, 6>& mac) {
+  uint64_t word = port + 1U;
+  for (const uint8_t byte : mac) word = word << 8 | byte;
+  return {word};
+}
+
 }  // namespace
+
+void Worker::answer(rte_mbuf* frame, const FlowKey& key, tcp::Origin origin) {
+  note_first_packet();
+  std::array<uint8_t, 6> mac;
+  for (size_t i = 0; i < mac.size(); ++i) mac[i] = static_cast<uint8_t>(origin.word >> (8 * (5 - i)));
+  const auto port = static_cast<uint16_t>((origin.word >> 48) - 1);
+  resolver_.send_back(frame, key.local, key.remote, port, MacAddress(mac), now_);
+}
 
 bool Worker::receive_ports(Instant now) {
   bool any = false;
@@ -49,7 +64,7 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
   const wire::ParsedFrame parsed = wire::parse_frame(frame);
   if (const auto* segment = std::get_if<wire::TcpSegment>(&parsed)) {
     if (pass_on(frame, *segment, ethernet, now) || hold(port, frame, *segment, ethernet, now)) return;
-    engine_.receive(frame, *segment, now);
+    engine_.receive(frame, *segment, now, origin_of(port, ethernet.source));
   } else if (const auto* cluster = std::get_if<wire::ClusterFrame>(&parsed)) {
     receive_cluster(port, frame, cluster->payload_offset, now);
   } else if (const auto* arp = std::get_if<wire::ArpPacket>(&parsed)) {
@@ -59,7 +74,7 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
     resolver_.receive_discovery(port, *discovery, MacAddress(ethernet.source), now);
     rte_pktmbuf_free(frame);
   } else if (const auto* echo = std::get_if<wire::IcmpEchoRequest>(&parsed)) {
-    answer_echo(frame, *echo, now);
+    answer_echo(port, frame, *echo, MacAddress(ethernet.source), now);
   } else if (const auto* error = std::get_if<wire::IcmpError>(&parsed)) {
     engine_.receive_error(*error, now);
     rte_pktmbuf_free(frame);
@@ -68,7 +83,8 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
   }
 }
 
-void Worker::answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, Instant now) {
+void Worker::answer_echo(uint16_t port, rte_mbuf* frame, const wire::IcmpEchoRequest& request,
+                         const MacAddress& from, Instant now) {
   if (!resolver_.claims().is_ours(request.destination)) {
     drops_.count(DropReason::ip_not_for_us);
     rte_pktmbuf_free(frame);
@@ -89,7 +105,7 @@ void Worker::answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, 
                             request.message_length);
     put_before_message(frame, request, ip);
   }
-  resolver_.send(frame, request.destination, request.source, now);
+  resolver_.send_back(frame, request.destination, request.source, port, from, now);
 }
 
 bool Worker::is_peer(NodeId node, BootId boot) const {

@@ -201,15 +201,18 @@ void Worker::send_ports() {
   }
 }
 
+void Worker::note_first_packet() {
+  if (first_packet_group_ < 0) return;
+  Report r;
+  r.kind = Report::Kind::first_packet;
+  r.group = settings_.groups[static_cast<size_t>(first_packet_group_)].id;
+  r.when = now_;
+  report(r);
+  first_packet_group_ = -1;
+}
+
 void Worker::transmit(rte_mbuf* frame, const FlowKey& key) {
-  if (first_packet_group_ >= 0) {
-    Report r;
-    r.kind = Report::Kind::first_packet;
-    r.group = settings_.groups[static_cast<size_t>(first_packet_group_)].id;
-    r.when = now_;
-    report(r);
-    first_packet_group_ = -1;
-  }
+  note_first_packet();
   resolver_.send(frame, key.local, key.remote, now_);
 }
 

@@ -118,7 +118,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void receive_mirror_data(const mirror::ClusterFrameView& view, rte_mbuf* frame, Instant now);
   void receive_mirror_ack(const mirror::ClusterFrameView& view, Instant now);
   void note_beat(const mirror::ClusterFrameView& view, uint16_t port, Instant now);
-  void answer_echo(rte_mbuf* frame, const wire::IcmpEchoRequest& request, Instant now);
+  void answer_echo(uint16_t port, rte_mbuf* frame, const wire::IcmpEchoRequest& request,
+                   const MacAddress& from, Instant now);
   void look_for_witnesses(Instant now);
   void look_for_rivals();
 
@@ -196,6 +197,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   // tcp::SegmentSink, mirror::FrameSink, neighbour::Egress
   void transmit(rte_mbuf* frame, const FlowKey& key) override;
   void doubt(const FlowKey& key) override { resolver_.doubt(key.remote, now_); }
+  void answer(rte_mbuf* frame, const FlowKey& key, tcp::Origin origin) override;
+  void note_first_packet();
   void transmit_cluster(rte_mbuf* frame) override;
   void emit(unsigned port, rte_mbuf* frame) override;
 

@@ -111,6 +111,34 @@ TEST_F(ResolverTest, ResolvesAndWritesTheEthernetHeader) {
   EXPECT_EQ(resolver_->neighbours().state_of(0, kClientIp), NeighbourState::reachable);
 }
 
+// A flood under all addresses of the network makes no entries and asks nobody.
+TEST_F(ResolverTest, AStrangerIsAnsweredWhereHisFrameCameFrom) {
+  const auto answer = [&](const IpAddress& to, const MacAddress& mac, uint16_t port = 0) {
+    std::vector<uint8_t> bytes(60, 0x77);
+    bytes[14] = 0x45;
+    resolver_->send_back(mbuf_from(bytes), kVip, to, port, mac, kStart);
+    return wire_.take();
+  };
+  for (uint32_t host = 20; host < 250; ++host) {
+    const auto frames = answer(IpAddress::v4(0x0a0a0000 + host), kOther);
+    ASSERT_EQ(frames.size(), 1U);
+    EXPECT_EQ(frames[0].destination(), kOther);
+    EXPECT_EQ(frames[0].source(), kOwnFront);
+  }
+  EXPECT_EQ(resolver_->neighbours().size(), 0U);
+  EXPECT_EQ(resolver_->counters().requests_sent, 0U);
+  // Whom we know by ARP is answered at home, whoever speaks in his name.
+  receive(Operation::reply, kClient, kClientIp, kOwnIp, kStart);
+  send(kClientIp, kStart);
+  receive(Operation::reply, kClient, kClientIp, kOwnIp, kStart);
+  wire_.take();
+  EXPECT_EQ(answer(kClientIp, kOther).at(0).destination(), kClient);
+  // Behind a router, on another port than the route's, and where no frame can go back to: as any packet.
+  EXPECT_EQ(answer(ip("10.40.0.9"), kOther).at(0).arp().target_ip, kRouter);
+  EXPECT_EQ(answer(ip("10.10.0.77"), kOther, 1).at(0).arp().target_ip, ip("10.10.0.77"));
+  EXPECT_EQ(answer(ip("10.10.0.78"), MacAddress::broadcast()).at(0).arp().target_ip, ip("10.10.0.78"));
+}
+
 TEST_F(ResolverTest, FarDestinationsGoToTheGatewayAndUnroutableOnesAreCounted) {
   send(ip("10.40.0.9"), kStart);
   EXPECT_EQ(wire_.take().at(0).arp().target_ip, kRouter);

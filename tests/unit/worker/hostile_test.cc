@@ -1,7 +1,9 @@
 // A worker under conditions that nobody wishes for: any bytes, no buffers, a slow standby.
 #include <gtest/gtest.h>
 
+#include "dataplane/wire/frame.h"
 #include "tests/support/cluster_in_process.h"
+#include "tests/support/mbuf_pool.h"
 
 namespace understudy {
 namespace {
@@ -76,6 +78,57 @@ TEST(HostileWorker, AnyBytesAreCountedAndServiceGoesOn) {
     EXPECT_TRUE(c.run_until([&] { return rte_mempool_in_use_count(c.pool(0)) <= before + 16; }, 10s))
         << rte_mempool_in_use_count(c.pool(0)) << " buffers do not come back" << c.describe();
   }
+}
+
+constexpr MacAddress kGroupMac({0x02, 0x55, 0x53, 0x00, 0x00, 0x01});
+constexpr MacAddress kAttacker({2, 0, 0, 0, 0x66, 0x66});
+
+std::vector<uint8_t> forged(const wire::TcpSegmentToSend& segment) {
+  rte_mbuf* frame = rte_pktmbuf_alloc(test_mbuf_pool());
+  wire::build_tcp_frame(frame, segment);
+  const wire::EthernetHeader ethernet{kGroupMac.bytes(), kAttacker.bytes(),
+                                      wire::ether_type_of_packet(frame)};
+  std::memcpy(rte_pktmbuf_mtod(frame, void*), &ethernet, sizeof ethernet);
+  const auto* bytes = rte_pktmbuf_mtod(frame, const uint8_t*);
+  std::vector<uint8_t> copy(bytes, bytes + frame->data_len);
+  rte_pktmbuf_free(frame);
+  return copy;
+}
+
+// SYNs and stray segments in the name of every address of the network, from one machine: the answers go back
+// to it, nobody is asked for these addresses, and those who are known stay known.
+TEST(HostileWorker, AFloodUnderOnLinkAddressesLeavesTheNeighbourTableAlone) {
+  ClusterInProcess c({.seed = 75});
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.transfer(20'000, 20'000);
+  ASSERT_TRUE(c.run_until([&] { return c.all_done(); }, 5s)) << c.describe();
+  uint64_t to_attacker = 0;
+  uint64_t asked = 0;
+  c.network(Network::front).observer = [&, watch = c.network(Network::front).observer](
+                                           const SwitchPort& from, std::span<const uint8_t> frame) {
+    watch(from, frame);
+    to_attacker += std::equal(frame.begin(), frame.begin() + 6, kAttacker.bytes().begin());
+    asked += frame[12] == 0x08 && frame[13] == 0x06 && frame[38] == 10 && frame[39] == 10 && frame[41] >= 120;
+  };
+  const uint32_t before = c.worker(0, 0).resolver().neighbours().size();
+  for (uint32_t i = 0; i < 4000; ++i) {
+    wire::TcpSegmentToSend s;
+    s.key = {IpAddress::v4(0x0a0a0000 + 120 + i % 130), IpAddress::v4(0x0a0a000a),
+             PortNumber(static_cast<uint16_t>(1024 + i)), PortNumber(80)};
+    s.seq = Seq(i * 7919);
+    s.ack = Seq(i);
+    s.flags = i % 4 == 0 ? wire::kAck : wire::kSyn;
+    s.window = 1000;
+    c.network(Network::front).inject(c.port(0, Network::front), forged(s));
+    if (i % 16 == 0) c.run_for(100us);
+  }
+  c.run_for(3s);  // SYN-ACKs are said again
+  EXPECT_GE(to_attacker, 3000U) << "each SYN is answered, by a SYN-ACK or a cookie";
+  EXPECT_EQ(asked, 0U);
+  EXPECT_EQ(c.worker(0, 0).resolver().neighbours().size(), before);
+  c.transfer(100'000, 100'000);
+  EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, 10s)) << c.describe();
+  expect_no_faults(c);
 }
 
 TEST(HostileWorker, WithoutBuffersForAWhile) {

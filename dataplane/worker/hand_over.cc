@@ -168,6 +168,8 @@ void Worker::warm_neighbours(Instant now) {
   for (uint32_t slots = std::min(kWarmSlots, legs.capacity()); slots > 0 && questions > 0; --slots) {
     warm_next_ = warm_next_ + 1 >= legs.capacity() ? 0 : warm_next_ + 1;
     if (!legs.is_live(warm_next_) || engine_.group(legs[warm_next_].group).voice) continue;
+    if (!tcp::is_synchronised(legs[warm_next_].state))
+      continue;  // a stranger, as long as nobody has answered
     const FlowKey& key = legs[warm_next_].key;
     if (resolver_.warm(key.local, key.remote, now)) --questions;
   }

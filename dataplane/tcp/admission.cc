@@ -132,4 +132,26 @@ void Engine::relieve(Connection& c) {
   link = Soft::BurdenLink();
 }
 
+// The peer leaves what we hold for it: its window stays closed, or it has stopped to acknowledge. That pins
+// our memory for as long as it likes (sockstress); but so does a slow reader that means well, who is left
+// alone as long as there is room. Backends are ours.
+void Engine::note_stall(Connection& c, Instant now) {
+  if (!c.active_open && is_synchronised(c.state) && c.soft != kNone) bear(c, Burden::stalled, now);
+}
+
+// A byte now and then is no progress: the window must take a full segment, or as much as it ever did.
+void Engine::note_progress(Connection& c, const Soft& soft) {
+  if (soft.burden.kind != Burden::stalled || soft.retransmissions > 0) return;
+  if (c.snd.wnd >= std::min(segment_payload_max(c), std::max(1U, c.snd.wnd_max))) relieve(c);
+}
+
+bool Engine::stalls_too_long(const Connection& c, Instant now) const {
+  if (c.soft == kNone) return false;
+  const Soft::BurdenLink& burden = soft_[c.soft].burden;
+  if (burden.kind != Burden::stalled || now - burden.since < settings_.stalled_grace) return false;
+  return stalled_.size() > settings_.stalled_max ||
+         sources_.count(c.key.remote, Burden::stalled) > settings_.stalled_per_source_max ||
+         pipes_.pinned() > pipes_.pinned_max() / 4 * 3;
+}
+
 }  // namespace understudy::tcp

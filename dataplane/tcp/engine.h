@@ -64,6 +64,12 @@ struct EngineSettings {
   SynCookies syn_cookies = SynCookies::automatic;
   uint32_t half_open_max = 1024;            // of all sources together; no more than half of active_legs
   uint32_t half_open_per_source_max = 256;  // an IPv4 address, an IPv6 /64
+  // Connections that others opened and whose peers do not take what we hold for them: of all sources, and of
+  // one. Beyond these, or while less than a quarter of pinned_max is free, those that have been so for longer
+  // than stalled_grace are ended.
+  uint32_t stalled_max = 2048;
+  uint32_t stalled_per_source_max = 256;
+  Duration stalled_grace = 10s;
   uint8_t syn_retries = 7;                  // some three minutes (RFC 9293, MUST-23)
   uint8_t answer_retries = 5;               // of a SYN-ACK: who asked may never have existed
   uint8_t data_retries = 15;
@@ -273,6 +279,7 @@ class Engine {
   const ShardMap& shards() const { return shards_; }
   const EngineSettings& settings() const { return settings_; }
   uint32_t half_open() const { return embryonic_.size(); }
+  uint32_t stalled() const { return stalled_.size(); }
   EngineCounters& counters() { return counters_; }
   DropCounters& drops() { return drops_; }
   uint32_t window_unit(const Connection& c) const { return 1U << c.rcv_scale; }
@@ -323,6 +330,9 @@ class Engine {
   uint32_t insert_leg(const FlowKey& key, Instant now);
   void bear(Connection& c, Burden burden, Instant now);
   void relieve(Connection& c);
+  void note_stall(Connection& c, Instant now);
+  void note_progress(Connection& c, const Soft& soft);
+  bool stalls_too_long(const Connection& c, Instant now) const;
   BurdenQueue& queue_of(Burden burden) { return burden == Burden::embryonic ? embryonic_ : stalled_; }
 
   // handshake.cc

@@ -280,8 +280,9 @@ void Engine::process_window(Connection& c, const wire::TcpSegment& s) {
   c.snd.wnd_max = std::max(c.snd.wnd_max, window);
   c.snd.wl1 = s.seq;
   c.snd.wl2 = s.ack;
-  if (!opened) return;
   Soft& soft = soft_[c.soft];
+  note_progress(c, soft);
+  if (!opened) return;
   soft.persist_at = kNever;
   soft.persist_backoff = 0;
   if (soft.sent_first == kNone) soft.give_up_at = kNever;
@@ -322,6 +323,9 @@ void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
   const bool in_order = begin == rx.tail;
   if (!in_order && soft.reassembly_count >= settings_.reassembly_max)
     return drop(arrival, DropReason::tcp_reassembly_full);
+  // The last quarter is for bytes in order: they can leave again.
+  if (!in_order && pipes_.pinned() > pipes_.pinned_max() / 4 * 3)
+    return drop(arrival, DropReason::tcp_receive_memory);
   const uint32_t chunk = pipes_.make_chunk(arrival.frame, data_offset, static_cast<uint16_t>(length), begin);
   arrival.frame = nullptr;
   if (chunk == kNone) return drop(arrival, DropReason::tcp_receive_memory);

@@ -12,7 +12,7 @@ namespace understudy::tcp {
 // What a connection is queued for, and what is counted per source.
 enum class Burden : uint8_t {
   embryonic,  // a SYN was answered, its ACK has not come
-  stalled,    // data waits for a peer that keeps its window closed
+  stalled,    // data waits for a peer that keeps its window closed, or acknowledges nothing
 };
 constexpr size_t kBurdens = 2;
 

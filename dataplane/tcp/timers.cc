@@ -92,6 +92,7 @@ void Engine::on_timer(uint32_t soft_index, Instant now) {
 
 // RFC 9293 section 3.8.6.1: the window is closed, data waits, and nothing in flight would bring an answer.
 void Engine::await_window(Connection& c, Soft& soft, Instant now) {
+  note_stall(c, now);
   if (soft.persist_at != kNever) return;
   const Duration wait = std::min<Duration>(
       soft.rtt.rto() * (int64_t{1} << std::min<int>(soft.persist_backoff, 8)), RttEstimator::kRtoMax);

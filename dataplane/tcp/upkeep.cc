@@ -32,6 +32,12 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
       release_soft(c);
     if (c.mss != c.mss_agreed) refresh_path_mtu(c, leg, now);
     const Service* service = find_service(c.service);
+    if (stalls_too_long(c, now)) {
+      drops_.count(DropReason::tcp_stalled_ended);
+      send_reset(c, now);
+      close(leg, CloseReason::idle, now);
+      continue;
+    }
     // An application that found no buffer for its answer left its input where it was.
     if (service != nullptr && c.rx != kNone && pipes_[c.rx].sink == kNone && pipes_[c.rx].held() > 0) {
       service->application->on_data(*this, leg, now);

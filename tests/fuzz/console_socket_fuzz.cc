@@ -61,13 +61,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string said;
   while (!input.empty()) {
     const auto piece = input.bytes(1 + input.byte());
-    if (send(client, piece.data(), piece.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(piece.size())) break;
+    const ssize_t sent = TEMP_FAILURE_RETRY(send(client, piece.data(), piece.size(), MSG_NOSIGNAL));
+    if (sent != static_cast<ssize_t>(piece.size())) break;
     said.append(reinterpret_cast<const char*>(piece.data()), piece.size());
   }
   shutdown(client, SHUT_WR);
   std::string heard;
   char block[4096];
-  for (ssize_t length = 0; (length = read(client, block, sizeof block)) > 0;)
+  // libFuzzer's clock interrupts whoever waits.
+  for (ssize_t length = 0; (length = TEMP_FAILURE_RETRY(read(client, block, sizeof block))) > 0;)
     heard.append(block, static_cast<size_t>(length));
   close(client);
   size_t lines = static_cast<size_t>(std::count(said.begin(), said.end(), '\n'));

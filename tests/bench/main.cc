@@ -22,9 +22,13 @@ struct Bench {
   const char* name;
   Metrics (*run)(const Options&);
 };
-constexpr Bench kBenches[] = {{"throughput", bench_throughput}, {"connections", bench_connections},
-                              {"memory", bench_memory},         {"sealing", bench_sealing},
-                              {"takeover", bench_takeover},     {"segments", bench_segments}};
+constexpr Bench kBenches[] = {{"throughput", bench_throughput},
+                              {"connections", bench_connections},
+                              {"memory", bench_memory},
+                              {"sealing", bench_sealing},
+                              {"takeover", bench_takeover},
+                              {"segments", bench_segments},
+                              {"flood", bench_flood}};
 constexpr uint32_t kBuffers = 65535;
 
 rte_mempool* start_dpdk() {
@@ -54,7 +58,7 @@ rte_mempool* start_dpdk() {
 int usage() {
   std::fprintf(stderr,
                "usage: understudy-bench [--quick | --smoke] [throughput] [connections] [memory] [sealing] "
-               "[takeover] [segments]\n");
+               "[takeover] [segments] [flood]\n");
   return 2;
 }
 

@@ -42,6 +42,7 @@ Metrics bench_throughput(const Options& options);
 Metrics bench_connections(const Options& options);
 Metrics bench_memory(const Options& options);
 Metrics bench_sealing(const Options& options);
+Metrics bench_flood(const Options& options);
 Metrics bench_takeover(const Options& options);
 Metrics bench_segments(const Options& options);
 

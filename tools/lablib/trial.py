@@ -118,23 +118,31 @@ def wait_synced(seconds=15):
         raise LabError(f"no synced standby within {seconds} s: {[nodes.states(group) for group in configuration.group_names()]}\n{nodes.report()}")
 
 
+def begin_transfers(place, address, port):
+    name = f"trial-{os.getpid()}-{time.monotonic_ns()}"
+    return name, [Transfer(place, direction, name, address or configuration.virtual_ips()[0], port)
+                  for direction in ("download", "upload")]
+
+
+def wait_for_share(transfers, share):
+    """Until both transfers move and the faster one has come so far, or one has ended."""
+    while all(transfer.process.poll() is None for transfer in transfers):
+        reached = [transfer.share() for transfer in transfers]
+        if min(reached) > 0 and max(reached) >= share:
+            break
+        time.sleep(0.001)
+    return {transfer.direction: transfer.share() for transfer in transfers}
+
+
 def transfers_with_kill(place="client", when=None, seed=None, tell=lambda text: None, address=None, port=80):
     """Runs both transfers and kills the owner when the faster of them has reached the share `when` of its bytes, a random
     one by default; so both are under way then. The killed node stays down. `address`: the first virtual IP by default."""
     wait_synced()
     victim = owner_now()
     stalls = {name: nodes.longest_stall(name) for name in nodes.names()}
-    name = f"trial-{os.getpid()}-{time.monotonic_ns()}"
-    transfers = [Transfer(place, direction, name, address or configuration.virtual_ips()[0], port)
-                 for direction in ("download", "upload")]
+    name, transfers = begin_transfers(place, address, port)
     tell(f"a download and an upload of {backends.BIG_BYTES // 1_000_000} MB run through the virtual IP")
-    share = random.Random(seed).uniform(0.02, 0.95) if when is None else when
-    while all(transfer.process.poll() is None for transfer in transfers):
-        reached = [transfer.share() for transfer in transfers]
-        if min(reached) > 0 and max(reached) >= share:
-            break
-        time.sleep(0.001)
-    shares = {transfer.direction: transfer.share() for transfer in transfers}
+    shares = wait_for_share(transfers, random.Random(seed).uniform(0.02, 0.95) if when is None else when)
     killed_at = nodes.kill(victim)
     tell(f"SIGKILL to {victim}, the owner")
     results = {transfer.direction: transfer.result() for transfer in transfers}
@@ -142,6 +150,63 @@ def transfers_with_kill(place="client", when=None, seed=None, tell=lambda text: 
     faults = verdict(results["download"], results["upload"], name)
     return Outcome(results["download"], results["upload"], victim, killed_at, shares, {**stalls, **survivor_stalls},
                    faults)
+
+
+@dataclasses.dataclass
+class DoubleOutcome(Outcome):
+    """Two owners killed in one pair of transfers; `victim`, `killed_at` and `done` are of the first kill."""
+    second_victim: str
+    heir: str  # owner at the end
+    done_at_second: dict
+    unprotected_ms: float  # from the first kill until the new owner had a synced standby
+
+    @property
+    def hit_both(self):
+        return super().hit_both and all(0 < share < 1 for share in self.done_at_second.values())
+
+    def sentence(self):
+        shares = ", ".join(f"{direction} at {self.done[direction]:.0%} and {self.done_at_second[direction]:.0%}"
+                           for direction in self.done)
+        return (f"killed {self.victim}, then {self.second_victim}, with the {shares}; {self.heir} serves; protected again "
+                f"{self.unprotected_ms:.0f} ms after the first kill; longest gap {self.gap_ms:.0f} ms, {self.resets} resets; "
+                f"{'good' if not self.faults else '; '.join(self.faults)}")
+
+
+def transfers_with_double_kill(place="client", seed=None, address=None, port=80):
+    """As above with three nodes: the owner is killed, and when its successor has a synced standby, that successor too.
+    Both stay down."""
+    chance = random.Random(seed)
+    wait_synced()
+    victim = owner_now()
+    stalls = {name: nodes.longest_stall(name) for name in nodes.names()}
+    name, transfers = begin_transfers(place, address, port)
+    shares = wait_for_share(transfers, chance.uniform(0.02, 0.4))
+    killed_at = nodes.kill(victim)
+    end = time.monotonic() + 15
+    while not (second := protected_owner(but=victim)):
+        if time.monotonic() > end:
+            raise LabError(f"no owner with a synced standby 15 s after {victim} was killed\n{nodes.report()}")
+        time.sleep(0.005)
+    unprotected = time.monotonic() - killed_at
+    time.sleep(chance.uniform(0, 0.1))
+    second_shares = {transfer.direction: transfer.share() for transfer in transfers}
+    nodes.kill(second)
+    results = {transfer.direction: transfer.result() for transfer in transfers}
+    survivors = [node for node in nodes.names() if node not in (victim, second)]
+    faults = verdict(results["download"], results["upload"], name)
+    heir = owner_now()
+    if heir in (victim, second):
+        faults.append(f"{heir} owns the group, which was killed")
+    return DoubleOutcome(results["download"], results["upload"], victim, killed_at, shares,
+                         {**stalls, **{node: nodes.longest_stall(node) for node in survivors}}, faults, second, heir,
+                         second_shares, unprotected * 1000)
+
+
+def protected_owner(but):
+    """The node that owns the first group and has a synced standby, if it is another one than `but`."""
+    seen = nodes.states(configuration.group_names()[0])
+    owners = [name for name, state in seen.items() if state == "owner(protected)" and name != but]
+    return owners[0] if owners and "standby(synced)" in seen.values() else None
 
 
 def verdict(down, up, upload_name):
@@ -163,12 +228,17 @@ def verdict(down, up, upload_name):
     return faults
 
 
-def bring_back(victim, seconds=15):
-    """Starts a killed node again and waits until it is the synced standby and the service answers."""
-    nodes.start(victim)
+def bring_back(*victims, seconds=15):
+    """Starts killed nodes again and waits until there is a synced standby, they follow, and the service answers."""
+    for victim in victims:
+        nodes.start(victim)
     wait_synced(seconds)
+    group = configuration.group_names()[0]
+    if not system.wait_until(lambda: all(nodes.states(group).get(name, "").startswith(("standby(", "owner("))
+                                         for name in nodes.names()), seconds, 0.05):
+        raise LabError(f"not all follow {seconds} s after {', '.join(victims)} started: {nodes.states(group)}\n{nodes.report()}")
     if not nodes.wait_answering(seconds):
-        raise LabError(f"the virtual IP does not answer {seconds} s after {victim} was started again")
+        raise LabError(f"the virtual IP does not answer {seconds} s after {', '.join(victims)} started again")
 
 
 def count_requests(place, run, seconds, at=None, action=None):

@@ -116,6 +116,23 @@ TEST(WholeNodes, TheDeadNodeReturnsAsStandbyAndIsGoodForASecondKill) {
   EXPECT_EQ(c.owner(), size_t{0});
 }
 
+// The heartbeats of its new life come before the standby has taken over from the former one.
+TEST(WholeNodes, AnOwnerThatRestartsAtOnceLosesNothing) {
+  for (Duration away = 1ms; away < 45ms; away += 2ms) {
+    ClusterInProcess c({.seed = 31});
+    ASSERT_TRUE(c.boot()) << c.describe();
+    for (const auto network : {ClusterInProcess::front, ClusterInProcess::back})
+      c.network(network).delay = 3ms;  // witnesses take a while to answer
+    c.transfer(kMegabyte / 10, kMegabyte / 10);
+    c.run_for(15ms);
+    c.kill(0);
+    c.run_for(away);
+    c.start(0);
+    expect_done(c);
+    EXPECT_EQ(c.owner(), size_t{1}) << c.describe();
+  }
+}
+
 TEST(WholeNodes, ANodeThatWakesUpSaysNothingMore) {
   for (uint64_t seed = 7; seed < 12; ++seed) {
     ClusterInProcess c({.seed = seed, .workers_of_n1 = seed % 2 == 0 ? 2U : 1U});

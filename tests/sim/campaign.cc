@@ -47,9 +47,10 @@ World::Result Campaign::run_one(const Scenario& scenario, uint64_t seed, std::ve
 
 void Campaign::run_seed(uint64_t seed) {
   Random random(seed * 31 + 7);
+  const auto faults = [&] { return settings_.faults.empty() ? random_faults(random) : settings_.faults; };
   if (settings_.scenario.empty()) {
     const Scenario scenario = random_scenario(seed);
-    run_one(scenario, seed, random_faults(random), fmt::format("--seed {}", seed));
+    run_one(scenario, seed, faults(), fmt::format("--seed {}", seed));
     return;
   }
   const Scenario& scenario = settings_.scenario == "all" ? scenarios()[seed % scenarios().size()]
@@ -58,7 +59,7 @@ void Campaign::run_seed(uint64_t seed) {
   if (settings_.at_event > 0) {
     run_one(scenario, seed, {{.kind = FaultKind::crash_owner, .at_event = settings_.at_event}}, replay);
   } else {
-    run_one(scenario, seed, random_faults(random), replay);
+    run_one(scenario, seed, faults(), replay);
   }
 }
 
@@ -79,7 +80,9 @@ void Campaign::crash_at_every_event(const Scenario& scenario, uint64_t seed) {
 
 void Campaign::run() {
   began_ = real_seconds();
-  for (uint64_t seed = settings_.first_seed; seed <= settings_.last_seed && !is_over(); ++seed) {
+  for (const uint64_t seed : settings_.seeds) run_seed(seed);
+  for (uint64_t seed = settings_.first_seed;
+       settings_.seeds.empty() && seed <= settings_.last_seed && !is_over(); ++seed) {
     if (!settings_.every_event) {
       run_seed(seed);
       continue;

@@ -16,7 +16,9 @@ class Campaign {
     uint64_t first_seed = 1, last_seed = 1;
     std::string scenario;  // empty: drawn from the seed; "all": the named ones in turn
     unsigned nodes = 2;
-    double minutes = 0;  // 0: no limit
+    double minutes = 0;           // 0: no limit
+    std::vector<uint64_t> seeds;  // if not empty, these and no range
+    std::vector<Fault> faults;    // on top of the scenario's, instead of drawn ones
     bool every_event = false;
     uint64_t at_event = 0;
     bool trace = false;

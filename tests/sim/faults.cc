@@ -19,6 +19,11 @@ constexpr std::array<std::string_view, kFaultKinds> kTexts = {
 std::string_view name_of(FaultKind kind) {
   return kNames[static_cast<size_t>(kind)];
 }
+std::optional<FaultKind> fault_named(std::string_view name) {
+  for (size_t i = 0; i < kFaultKinds; ++i)
+    if (kNames[i] == name) return static_cast<FaultKind>(i);
+  return std::nullopt;
+}
 std::string_view text_of(FaultKind kind) {
   return kTexts[static_cast<size_t>(kind)];
 }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "common/instant.h"
@@ -47,6 +48,7 @@ constexpr size_t kFaultKinds = 0
     ;
 
 std::string_view name_of(FaultKind kind);
+std::optional<FaultKind> fault_named(std::string_view name);
 std::string_view text_of(FaultKind kind);
 
 // At an instant after the sessions' start, or after an event of the run; lasts for a while where that makes

@@ -11,6 +11,7 @@
 namespace {
 
 namespace sim = understudy::sim;
+using std::chrono_literals::operator""ms;
 namespace po = boost::program_options;
 
 int list() {
@@ -33,12 +34,36 @@ int list() {
 bool parse_seeds(const std::string& text, sim::Campaign::Settings& settings) {
   const size_t dots = text.find("..");
   try {
+    if (text.find(',') != std::string::npos) {
+      std::istringstream list(text);
+      for (std::string one; std::getline(list, one, ',');) settings.seeds.push_back(std::stoull(one));
+      settings.first_seed = settings.seeds.front();
+      settings.last_seed = settings.seeds.back();
+      return true;
+    }
     settings.first_seed = std::stoull(text);
     settings.last_seed = dots == std::string::npos ? settings.first_seed : std::stoull(text.substr(dots + 2));
   } catch (const std::exception&) {
     return false;
   }
   return settings.first_seed <= settings.last_seed;
+}
+
+// KIND@AT+LASTS in milliseconds.
+bool parse_fault(const std::string& text, sim::Campaign::Settings& settings) {
+  const size_t at = text.find('@');
+  const size_t plus = text.find('+', at);
+  const auto kind = sim::fault_named(text.substr(0, at));
+  if (!kind || at == std::string::npos) return false;
+  try {
+    sim::Fault fault{.kind = *kind, .at = std::stoll(text.substr(at + 1)) * understudy::Duration(1ms)};
+    if (plus != std::string::npos)
+      fault.lasts = std::stoll(text.substr(plus + 1)) * understudy::Duration(1ms);
+    settings.faults.push_back(fault);
+  } catch (const std::exception&) {
+    return false;
+  }
+  return true;
 }
 
 int usage(const std::string& complaint) {
@@ -51,16 +76,19 @@ int usage(const std::string& complaint) {
 int main(int argc, char** argv) {
   sim::Campaign::Settings settings;
   std::string seeds;
+  std::vector<std::string> faults;
   uint64_t seed = 0;
   po::options_description options("understudy-sim");
   options.add_options()("help", "this text")("list", "names scenarios, faults and probes")(
-      "seeds", po::value(&seeds), "FIRST..LAST")("seed", po::value(&seed), "one seed")(
+      "seeds", po::value(&seeds), "FIRST..LAST, or a list: 40,53,68")("seed", po::value(&seed), "one seed")(
       "scenario", po::value(&settings.scenario), "a named one, or all; otherwise drawn from the seed")(
       "nodes", po::value(&settings.nodes)->default_value(2), "of the cluster")(
       "minutes", po::value(&settings.minutes), "begin no further run after so many minutes of real time")(
       "crash-at-every-event", po::bool_switch(&settings.every_event),
       "instead of random faults: one run per event of the scenario, in which the owner dies there")(
       "at-event", po::value(&settings.at_event), "with a scenario: the owner dies there (replays the above)")(
+      "fault", po::value(&faults),
+      "KIND@AT+LASTS in ms, for example pause_owner@20+90; may be repeated; instead of drawn faults")(
       "trace", po::bool_switch(&settings.trace), "every frame and every decision")(
       "need-probes", po::bool_switch(&settings.needs_probes), "exit 1 when a probe was not hit")(
       "first-violation", po::bool_switch(&settings.ends_at_violation), "end at the first violation")(
@@ -84,6 +112,8 @@ int main(int argc, char** argv) {
   if (!settings.scenario.empty() && settings.scenario != "all" &&
       sim::find_scenario(settings.scenario) == nullptr)
     return usage("no scenario is named '" + settings.scenario + "'");
+  for (const std::string& fault : faults)
+    if (!parse_fault(fault, settings)) return usage("no fault reads '" + fault + "'");
   if (settings.nodes < 1 || settings.nodes > 16) return usage("--nodes takes 1 to 16");
   sim::Campaign campaign(settings);
   campaign.run();

@@ -54,7 +54,7 @@ void Oracle::observe(size_t node, std::span<const uint8_t> frame, Instant now) {
 void Oracle::take_word(size_t node, bool is_forbidden_late, Instant now) {
   if (node != current_.node) {
     const bool intruded = before_.node == node && current_.node != kHost && !current_.died &&
-                          current_.last - current_.first < kIntrusionMost;
+                          current_.contradicting > 0 && current_.last - current_.first < kIntrusionMost;
     if (current_.node != kHost) ++counts_.changes;
     if (intruded) {
       counts_.late_words += current_.frames;
@@ -65,11 +65,12 @@ void Oracle::take_word(size_t node, bool is_forbidden_late, Instant now) {
       current_.last = now;
     } else {
       before_ = current_;
-      current_ = Tenure{.node = node, .first = now, .last = now, .frames = 0, .forbidden = 0, .died = false};
+      current_ = Tenure{.node = node, .first = now, .last = now};
     }
   }
   current_.last = now;
   ++current_.frames;
+  current_.contradicting += before_.node != kHost && settings_.is_speaking(before_.node);
   current_.forbidden += is_forbidden_late;
 }
 

@@ -25,6 +25,9 @@ class Oracle {
   struct Settings {
     std::set<uint32_t> addresses;  // the group's
     bool judges_voices = true;     // false: no arbiter could have prevented two
+    // Whether the node runs and takes itself for the owner. While it does not, nobody contradicts it: a node
+    // that boots while the owner stands still may claim, and bow to it when it is back.
+    std::function<bool(size_t node)> is_speaking;
   };
   Oracle(const Settings& settings, Complain complain) : settings_(settings), complain_(std::move(complain)) {}
 
@@ -65,6 +68,7 @@ class Oracle {
     size_t node = kHost;
     Instant first{}, last{};
     uint64_t frames = 0, forbidden = 0;
+    uint64_t contradicting = 0;  // while the node before was speaking
     bool died = false;
   };
   void take_word(size_t node, bool is_forbidden_late, Instant now);

@@ -36,7 +36,9 @@ World::World(const Settings& settings)
   settings_.faults.insert(settings_.faults.end(), scenario_.faults.begin(), scenario_.faults.end());
   fault_applied_.assign(settings_.faults.size(), 0);
   oracle_ = std::make_unique<Oracle>(
-      Oracle::Settings{.addresses = {kVirtualAddress, kSourceAddress}, .judges_voices = true},
+      Oracle::Settings{.addresses = {kVirtualAddress, kSourceAddress},
+                       .judges_voices = true,
+                       .is_speaking = [this](size_t slot) { return is_speaking(slot); }},
       [this](const std::string& sentence) { complain(sentence); });
   for (Slot& slot : slots_) slot.clock_ppm = static_cast<int32_t>(random_.below(4001)) - 2000;
   make_networks();

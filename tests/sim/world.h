@@ -92,6 +92,9 @@ class World {
   void kill(size_t slot);
   void note_losses(size_t owner);
   bool is_shown_protected(size_t slot) const;
+  bool is_speaking(size_t slot) const;
+  void note_trouble(Duration lasts);
+  void excuse_everything();
   std::optional<size_t> owner() const;
   std::optional<size_t> standby() const;
   uint64_t unprotected_shown() const;

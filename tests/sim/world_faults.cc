@@ -14,6 +14,14 @@ constexpr Duration kStandbyTrouble = 350ms;  // after trouble of the standby, un
 
 }  // namespace
 
+bool World::is_speaking(size_t slot) const {
+  const NodeInProcess* node = slots_[slot].node.get();
+  if (node == nullptr || node->paused()) return false;
+  for (size_t w = 0; w < node->workers(); ++w)
+    if (node->worker_paused(w, now_)) return false;
+  return cluster::is_owner(node->control().controller().machine(GroupId(1))->state());
+}
+
 std::optional<size_t> World::owner() const {
   std::optional<size_t> found;
   for (size_t slot = 0; slot < slots_.size(); ++slot) {
@@ -75,6 +83,19 @@ void World::note_losses(size_t slot) {
     }
     if (!is_protected) lost_.insert(i);
   }
+  for (const auto& host : hosts_) host->excused = lost_;
+}
+
+// While the standby is in trouble nobody may be lost; if the owner is gone already, everybody is: these are
+// two failures at once, and what is left of the cluster holds no connection that it could vouch for.
+void World::note_trouble(Duration lasts) {
+  trouble_until_ = std::max(trouble_until_, now_ + lasts + kStandbyTrouble);
+  if (!owner()) excuse_everything();
+}
+
+void World::excuse_everything() {
+  for (size_t i = 0; i < scenario_.plans.size(); ++i)
+    if (session_begun_[i] && !session_done(i)) lost_.insert(i);
   for (const auto& host : hosts_) host->excused = lost_;
 }
 
@@ -186,22 +207,25 @@ void World::fill_pool(size_t slot, Duration lasts) {
 
 bool World::apply_to_node(const Fault& fault, size_t slot) {
   NodeInProcess& node = *slots_[slot].node;
-  const auto restart = [this, slot] {
-    if (slots_[slot].node == nullptr) start(slot);
+  // Somebody starts the last node again: without, nothing would ever end.
+  const auto come_back = [&] {
+    const bool deserted = std::ranges::all_of(slots_, [](const Slot& each) { return each.node == nullptr; });
+    if (fault.lasts == Duration::zero() && !deserted) return;
+    later(deserted ? std::max<Duration>(fault.lasts, 200ms) : fault.lasts, [this, slot] {
+      if (slots_[slot].node == nullptr) start(slot);
+    });
   };
-  const auto trouble = [&] {
-    trouble_until_ = std::max(trouble_until_, now_ + fault.lasts + kStandbyTrouble);
-  };
+  const auto trouble = [&] { note_trouble(fault.lasts); };
   switch (fault.kind) {
     case FaultKind::crash_owner:
       note_losses(slot);
       kill(slot);
-      if (fault.lasts > Duration::zero()) later(fault.lasts, restart);
+      come_back();
       break;
     case FaultKind::crash_standby:
       trouble();
       kill(slot);
-      if (fault.lasts > Duration::zero()) later(fault.lasts, restart);
+      come_back();
       break;
     case FaultKind::terminate_owner:
       note_losses(slot);
@@ -259,15 +283,14 @@ bool World::apply_to_node(const Fault& fault, size_t slot) {
 void World::apply_to_networks(const Fault& fault) {
   const Duration lasts = fault.lasts;
   if (fault.kind == FaultKind::slow_standby) {
-    trouble_until_ = std::max(trouble_until_, now_ + lasts + kStandbyTrouble);
+    note_trouble(lasts);
     SwitchedNetwork* network = networks_[peer].get();
     const Duration before = network->delay;
     network->delay = Duration(1ms) * (2 + random_.below(40));
     later(lasts, [network, before] { network->delay = before; });
     return;
   }
-  if (fault.kind != FaultKind::duplication)
-    trouble_until_ = std::max(trouble_until_, now_ + lasts + kStandbyTrouble);
+  if (fault.kind != FaultKind::duplication) note_trouble(lasts);
   for (const auto& each : networks_) {
     SwitchedNetwork* network = each.get();
     uint32_t& rate = fault.kind == FaultKind::loss          ? network->loss_per_mille

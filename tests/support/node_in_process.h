@@ -43,6 +43,7 @@ class NodeInProcess {
   void resume() { paused_ = false; }
   bool paused() const { return paused_; }
   void pause_worker(size_t index, Instant until) { worker_paused_until_[index] = until; }
+  bool worker_paused(size_t index, Instant now) const { return worker_paused_until_[index] > now; }
   void retire(Instant now);  // SIGTERM
   unsigned times_reopened() const { return reopened_; }
   // Why it has ended by itself; empty while it runs.

@@ -344,15 +344,24 @@ void NodeControl::promote(const cluster::Promote& action, Instant now) {
   command.epoch = action.epoch;
   command.clock_us = clock_for(action.group, now);
   command.flag = action.handed;
-  promotions_[action.group] = {action.epoch.counter, 0};
+  promotions_[action.group] = {command, false, 0};
   handed_[action.group] = 0;
-  tell_all(command);
+  tell(0, command);
+}
+
+// Worker 0 announces the addresses. If another one spoke before that, switches would lead the answers to
+// where the addresses were.
+void NodeControl::promote_the_others(Promotion& promotion) {
+  if (std::exchange(promotion.told_all, true)) return;  // or there is none
+  for (size_t worker = 1; worker < workers_.size(); ++worker) tell(worker, promotion.command);
 }
 
 // Done is what every worker has done.
 void NodeControl::note_promoted(const Report& report, Instant now) {
-  Promotion& promotion = promotions_[report.group];
-  if (report.number != promotion.counter) return;
+  const auto it = promotions_.find(report.group);
+  if (it == promotions_.end() || report.number != it->second.command.epoch.counter) return;
+  Promotion& promotion = it->second;
+  promote_the_others(promotion);
   promotion.workers |= uint64_t{1} << report.worker;
   if (std::popcount(promotion.workers) == static_cast<int>(workers_.size()))
     do_actions(controller_.on_promoted(report.group, now), now);
@@ -368,6 +377,7 @@ void NodeControl::note_handed(const Report& report, Instant now) {
 }
 
 void NodeControl::demote(const cluster::Demote& action) {
+  promote_the_others(promotions_[action.group]);
   Command command;
   command.kind = Command::Kind::demote;
   command.group = action.group;
@@ -401,6 +411,7 @@ void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
     } else if (const auto* mirror = std::get_if<cluster::MirrorTo>(&action)) {
       tell_standby(mirror->group, mirror->standby);
     } else if (const auto* mute = std::get_if<cluster::Mute>(&action)) {
+      promote_the_others(promotions_[mute->group]);
       tell_group(Command::Kind::mute, mute->group);
     } else if (const auto* unmute = std::get_if<cluster::Unmute>(&action)) {
       tell_group(Command::Kind::unmute, unmute->group);

@@ -70,10 +70,10 @@ class NodeControl {
     MacAddress mac;  // on the peer network
     bool up = false;
   };
-  // Which workers have said so, as bits.
   struct Promotion {
-    uint32_t counter = 0;
-    uint64_t workers = 0;
+    worker::Command command;
+    bool told_all = true;
+    uint64_t workers = 0;  // that have done it, as bits
   };
   struct HeardClock {
     uint64_t clock_us = 0;
@@ -96,6 +96,7 @@ class NodeControl {
   void watch_peers(Instant now);
   void watch_mirror(Instant now);
   void update_beats();
+  void promote_the_others(Promotion& promotion);
   void tell_all(const worker::Command& command);
   void tell(size_t worker, const worker::Command& command);
   cluster::MirrorReport mirror_report(size_t group) const;

@@ -188,6 +188,7 @@ void Worker::promote(const Command& command, Instant now) {
   take_held(now);
   first_packet_group_ = index;
   next_beat_ = now;
+  send_ports();  // the announcement is on its way before anybody is told
   Report done;
   done.kind = Report::Kind::promoted;
   done.group = command.group;

@@ -45,10 +45,10 @@ def start(name):
     if not system.wait_until(lambda: processes(name) or started.poll() is not None, 5, 0.005) or \
             started.poll() is not None:
         raise LabError(f"{name} does not start:\n{system.tail(log_file(name))}")
-    prefer_sessions_of(processes(name))
+    run_first(processes(name))
 
 
-def prefer_sessions_of(found):
+def run_first(found):
     """Where the kernel shares processors out by session (sched_autogroup_enabled), niceness counts inside a session only."""
     for process in found:
         path = pathlib.Path(f"/proc/{process}/autogroup")

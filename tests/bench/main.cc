@@ -28,6 +28,8 @@ constexpr Bench kBenches[] = {{"throughput", bench_throughput},
                               {"sealing", bench_sealing},
                               {"takeover", bench_takeover},
                               {"segments", bench_segments},
+                              {"resync", bench_resync},
+                              {"gate", bench_gate},
                               {"flood", bench_flood}};
 constexpr uint32_t kBuffers = 65535;
 
@@ -58,7 +60,7 @@ rte_mempool* start_dpdk() {
 int usage() {
   std::fprintf(stderr,
                "usage: understudy-bench [--quick | --smoke] [throughput] [connections] [memory] [sealing] "
-               "[takeover] [segments] [flood]\n");
+               "[takeover] [segments] [resync] [gate] [flood]\n");
   return 2;
 }
 

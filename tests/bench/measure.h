@@ -45,6 +45,8 @@ Metrics bench_sealing(const Options& options);
 Metrics bench_flood(const Options& options);
 Metrics bench_takeover(const Options& options);
 Metrics bench_segments(const Options& options);
+Metrics bench_resync(const Options& options);
+Metrics bench_gate(const Options& options);
 
 Sample ratios(const Sample& of, const Sample& to);  // element by element
 std::string to_json(const Metrics& metrics);

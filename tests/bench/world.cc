@@ -93,11 +93,38 @@ World::World(const WorldSettings& settings, rte_mempool* pool, tcp::Application&
     standby_wires_.back.end(1).set_carrier(false);
     standby_ = std::make_unique<worker::Worker>(
         name_ + "s", worker_settings(2, standby_wires_, peer_wire_.end(1)), pool, 2, now_);
-    introduce(*owner_, 2, peer_wire_.end(1));
-    introduce(*standby_, 1, peer_wire_.end(0));
+    if (!settings.standby_joins_later) introduce_standby();
   }
-  const bool ready = turn_until([this] { return !settings_.standby || synced(); }, 2s);
+  const bool wants_standby = settings.standby && !settings.standby_joins_later;
+  const bool ready = turn_until([&] { return !wants_standby || synced(); }, 2s);
   invariant(ready, "bench: the standby does not become synced");
+}
+
+void World::introduce_standby() {
+  introduce(*owner_, 2, peer_wire_.end(1));
+  introduce(*standby_, 1, peer_wire_.end(0));
+}
+
+double World::acknowledgement_seconds(uint32_t leg) {
+  now_ += kStep;
+  client_.run_once(now_);
+  const Seq written = client_.engine().legs()[leg].snd.nxt;
+  const FlowKey key = client_.engine().legs()[leg].key;
+  const tcp::ConnectionTable& legs = owner_->engine().legs();
+  const uint32_t at_owner = legs.find({key.remote, key.local, key.remote_port, key.local_port});
+  invariant(at_owner != tcp::kNone, "bench: the owner does not know the connection");
+  uint64_t ticks = 0;
+  for (int round = 0;; ++round) {
+    invariant(round < 1000, "bench: what arrived is not acknowledged");
+    const uint64_t begin = rte_rdtsc();
+    owner_->run_once(now_);
+    const bool acknowledged = legs[at_owner].rcv.acked == written;
+    if (!acknowledged && standby_ != nullptr) standby_->run_once(now_);
+    ticks += rte_rdtsc() - begin;
+    if (acknowledged) break;
+  }
+  for (int turns = 0; turns < 4; ++turns) turn();  // what is left of this exchange
+  return static_cast<double>(ticks) / ticks_per_second();
 }
 
 Host::Settings World::host_settings(std::vector<IpAddress> addresses) const {

@@ -24,7 +24,8 @@ double ticks_per_second();
 
 struct WorldSettings {
   bool standby = false;
-  uint32_t legs = 4096;  // of the owner and of the standby
+  bool standby_joins_later = false;  // only when introduce_standby() is called
+  uint32_t legs = 4096;              // of the owner and of the standby
   uint32_t buffers = 65535;
   uint32_t active_legs = 4096;
   Duration time_wait = 50ms;  // short, so that a run of many connections fits the table
@@ -43,6 +44,12 @@ class World {
   bool turn_until(const std::function<bool()>& until, Duration limit);  // false on the limit
   uint32_t connect() { return client_.connect(kVirtual, kHttp, now_); }
   bool synced() const;
+  // The two workers learn of each other: the owner begins its snapshot.
+  void introduce_standby();
+  // From the arrival at the owner of what the client has just written on `leg`, which the client's engine has
+  // not sent yet, to the round in which the owner acknowledged all of it: the time that owner and standby
+  // spent, in seconds.
+  double acknowledgement_seconds(uint32_t leg);
   void reset_costs();
   struct Takeover {
     double first_segment_seconds;  // of the standby's time, from the order to the round that sent the first

@@ -12,7 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from lablib import bench_lab, system  # noqa: E402
 
-IN_PROCESS = ("throughput", "connections", "memory", "sealing", "takeover", "segments", "flood")
+IN_PROCESS = ("throughput", "connections", "memory", "sealing", "takeover", "segments", "resync", "gate",
+              "flood")
 LAB = bench_lab.BENCHES
 
 

@@ -108,6 +108,7 @@ void NodeControl::take_reports(Instant now) {
           // Opening them may itself take longer than dead_after: that is no reason to do it once more.
           if (!report.flag && Duration(report.number) > settings_.config->cluster.dead_after())
             reopen_wished_ = true;
+          if (report.silenced) silence_ = std::max(silence_, report.silence);
           do_actions(controller_.on_worker_stall(Duration(report.number), report.silenced, now), now);
           break;
         case Report::Kind::first_packet:
@@ -344,6 +345,7 @@ void NodeControl::promote(const cluster::Promote& action, Instant now) {
   command.epoch = action.epoch;
   command.clock_us = clock_for(action.group, now);
   command.flag = action.handed;
+  command.silence = silence_;
   promotions_[action.group] = {command, false, 0};
   handed_[action.group] = 0;
   tell(0, command);
@@ -392,6 +394,7 @@ void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
     command.kind = kind;
     command.group = group;
     command.epoch = epoch;
+    command.silence = silence_;
     tell_all(command);
   };
   for (const cluster::Action& action : actions) {

@@ -121,6 +121,7 @@ class NodeControl {
   std::deque<NodeEvent> events_;
   std::optional<std::string> stop_;
   bool reopen_wished_ = false;
+  uint32_t silence_ = 0;  // of worker::SharedSigns::silences, the last one that was reported
 };
 
 }  // namespace understudy::appliance

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
@@ -67,6 +68,21 @@ class NeighbourTable {
   void heard(uint16_t port, const IpAddress& ip, const MacAddress& mac, Heard how, Instant now);
   // What is sent there gets no answer: it is asked again, and used meanwhile.
   void doubt(uint16_t port, const IpAddress& ip, Instant now);
+  // Drops those of the waiting frames of which `is_over(frame)` is true.
+  template <class IsOver>
+  void discard_waiting(DropReason reason, IsOver is_over) {
+    for (const Stage stage : {incomplete_1, incomplete_2, incomplete_3}) {
+      for (uint32_t i = stages_[stage].first; i != kNone; i = entries_[i].later) {
+        Entry& entry = entries_[i];
+        const auto over = std::stable_partition(entry.queue.begin(), entry.queue.begin() + entry.queued,
+                                                [&](const rte_mbuf* frame) { return !is_over(frame); });
+        const auto kept = static_cast<uint8_t>(over - entry.queue.begin());
+        for (uint8_t frame = kept; frame < entry.queued; ++frame) events_.drop(reason, entry.queue[frame]);
+        queued_frames_ -= static_cast<uint32_t>(entry.queued - kept);
+        entry.queued = kept;
+      }
+    }
+  }
   // Retries, failures, expiry. next_deadline(): when it has something to do next.
   void tick(Instant now);
   Instant next_deadline() const;

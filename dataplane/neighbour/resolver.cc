@@ -54,11 +54,22 @@ void Resolver::claim(GroupId group, Instant now) {
 void Resolver::release(GroupId group) {
   claims_.set_active(group, false);
   announcements_.stop(group);
+  discard_waiting(group);
 }
 
 void Resolver::pass_on(GroupId group) {
   claims_.set_passing(group);
   announcements_.stop(group);
+  discard_waiting(group);
+}
+
+// What waits for a neighbour's answer would be said by whoever has the group by then.
+void Resolver::discard_waiting(GroupId group) {
+  neighbours_.discard_waiting(DropReason::group_muted, [&](const rte_mbuf* frame) {
+    const IpAddress source = wire::source_of_packet(frame);
+    return std::ranges::any_of(
+        claims_.all(), [&](const Claim& claim) { return claim.group == group && claim.address == source; });
+  });
 }
 
 bool Resolver::warm(const IpAddress& source, const IpAddress& destination, Instant now) {

@@ -73,8 +73,9 @@ class Resolver : private NeighbourEvents {
   Status add_route(const Prefix& destination, const IpAddress& gateway);
   void add_group_address(GroupId group, uint16_t port, const IpAddress& address, const MacAddress& mac);
 
-  // Takes over or gives up a group's addresses: from now on they are ours and announced, or neither. Calling
-  // claim again announces from the beginning.
+  // Takes over or gives up a group's addresses: from now on they are ours and announced, or neither; packets
+  // from them that wait for a neighbour's answer are dropped. Calling claim again announces from the
+  // beginning.
   void claim(GroupId group, Instant now);
   void release(GroupId group);
   // We may soon speak for `source`: the next hop to `destination` is looked for. True if that took a request.
@@ -153,6 +154,7 @@ class Resolver : private NeighbourEvents {
   bool is_rival(const Claim& claim, const Statement& statement) const;
   void meet_rival(const Claim& claim, const Statement& statement, Instant now);
   void note_answer(const IpAddress& ip, Instant now);
+  void discard_waiting(GroupId group);
   void announce(const Announcements::Due& due);
   void announce_to_all(const Claim& claim);
   void announce_to_known(const Claim& claim);

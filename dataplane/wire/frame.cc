@@ -269,6 +269,12 @@ std::optional<FlowKey> peek_flow(const rte_mbuf* frame) {
   }
 }
 
+IpAddress source_of_packet(const rte_mbuf* frame) {
+  const Bytes packet = bytes_of(frame).subspan(sizeof(EthernetHeader));
+  return ether_type_of_packet(frame) == kEtherTypeIpv4 ? IpAddress::v4(read<Ipv4Header>(packet).source.get())
+                                                       : IpAddress(read<Ipv6Header>(packet).source);
+}
+
 // A message behind extension headers is not recognised: it reaches one worker only, and nobody sends it so.
 bool is_resolution(const rte_mbuf* frame) {
   const Bytes bytes = bytes_of(frame);

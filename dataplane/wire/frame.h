@@ -72,6 +72,9 @@ inline uint16_t ether_type_of_packet(const rte_mbuf* frame) {
   return *version >> 4 == 4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
 }
 
+// The source address of that packet.
+IpAddress source_of_packet(const rte_mbuf* frame);
+
 // What a TCP segment to be sent needs besides its payload. Values in host order.
 struct TcpSegmentToSend {
   FlowKey key;  // local is the source

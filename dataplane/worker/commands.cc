@@ -87,6 +87,9 @@ void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Insta
       engine_.discard_legs(group);
       break;
     case Command::Kind::unmute:
+      // A silence that control did not know of when it decided is in its mail: it will decide once more.
+      if (command.silence != settings_.signs->silences.load(std::memory_order_acquire)) break;
+      if (silence_ != command.silence) fall_silent(command.silence);
       take_group_back(group, now);
       break;
     case Command::Kind::beat:
@@ -170,6 +173,8 @@ void Worker::obey(const Command& command, Instant now) {
 void Worker::promote(const Command& command, Instant now) {
   const auto index = static_cast<tcp::GroupIndex>(group_index(command.group));
   GroupMirror& mirror = mirrors_[index];
+  // Silences that came before the decision are over with it; one that came after it is heeded next.
+  if (static_cast<int32_t>(command.silence - silence_) > 0) fall_silent(command.silence);
   end_hand_over(index);
   sources_[index]->salt(command.epoch, siphash(settings_.secret, &command.group, sizeof command.group));
   mirror.dropped_standby = NodeId();

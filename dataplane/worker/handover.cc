@@ -1,5 +1,6 @@
 #include "dataplane/worker/handover.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -41,11 +42,17 @@ void HandoverPort::transmit(std::span<rte_mbuf*> frames) {
       rte_ring_sp_enqueue_burst(to_send_.get(), reinterpret_cast<void* const*>(frames.data()),
                                 static_cast<unsigned>(frames.size()), nullptr);
   statistics_.transmitted_frames += sent;
+  given_ += sent;
   if (sent < frames.size()) {
     statistics_.transmit_dropped += frames.size() - sent;
     rte_pktmbuf_free_bulk(frames.data() + sent, static_cast<unsigned>(frames.size() - sent));
   }
   wake_io_();
+}
+
+void HandoverPort::forget_unsent(uint32_t silence) {
+  valid_from_.store(given_, std::memory_order_relaxed);
+  silence_.store(silence, std::memory_order_release);
 }
 
 Distributor::Distributor(Port& real, std::vector<HandoverPort*> others,
@@ -87,13 +94,26 @@ void Distributor::hand_over(unsigned worker, rte_mbuf* frame) {
   handed_[worker - 1] = true;
 }
 
-uint16_t Distributor::receive(std::span<rte_mbuf*> frames) {
+// What another worker has put into its ring, but for what it had put there before it fell silent, and before
+// it heard that this one has.
+void Distributor::send_for(HandoverPort& other) {
+  // Looked at first: what is in the ring after that was put there by somebody who knew.
+  const bool knows = static_cast<int32_t>(other.silence_.load(std::memory_order_acquire) - silence_) >= 0;
+  const uint64_t valid_from = other.valid_from_.load(std::memory_order_relaxed);
   std::array<rte_mbuf*, 64> burst;
-  for (HandoverPort* other : others_) {
-    const unsigned count = rte_ring_sc_dequeue_burst(
-        other->to_send_.get(), reinterpret_cast<void**>(burst.data()), burst.size(), nullptr);
-    if (count > 0) real_.transmit({burst.data(), count});
-  }
+  const unsigned count = rte_ring_sc_dequeue_burst(
+      other.to_send_.get(), reinterpret_cast<void**>(burst.data()), burst.size(), nullptr);
+  if (count == 0) return;
+  const uint64_t old = valid_from > other.taken_ ? std::min<uint64_t>(valid_from - other.taken_, count) : 0;
+  const auto withheld = static_cast<unsigned>(knows ? old : count);
+  other.taken_ += count;
+  drops_.count(DropReason::group_muted, withheld);
+  rte_pktmbuf_free_bulk(burst.data(), withheld);
+  if (withheld < count) real_.transmit({burst.data() + withheld, count - withheld});
+}
+
+uint16_t Distributor::receive(std::span<rte_mbuf*> frames) {
+  for (HandoverPort* other : others_) send_for(*other);
   const uint16_t got = real_.receive(frames);
   uint16_t kept = 0;
   for (uint16_t i = 0; i < got; ++i) {

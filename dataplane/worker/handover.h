@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,6 +22,7 @@ class HandoverPort final : public Port {
   HandoverPort(const std::string& name, const Port& real, std::function<void()> wake_io);
   uint16_t receive(std::span<rte_mbuf*> frames) override;
   void transmit(std::span<rte_mbuf*> frames) override;
+  void forget_unsent(uint32_t silence) override;
   MacAddress mac() const override { return mac_; }
   uint16_t mtu() const override { return mtu_; }
   PortStatistics statistics() const override { return statistics_; }
@@ -37,6 +39,10 @@ class HandoverPort final : public Port {
   uint16_t mtu_;
   std::function<void()> wake_io_;
   PortStatistics statistics_;
+  uint64_t given_ = 0;                   // frames put into to_send_
+  std::atomic<uint64_t> valid_from_{0};  // of them, those before this one must not leave any more
+  std::atomic<uint32_t> silence_{0};     // the last one that this worker knows of
+  uint64_t taken_ = 0;                   // out of to_send_; the Distributor's
 };
 
 // Worker 0's side: stands in front of the real port. What it receives for itself is what is left after the
@@ -48,6 +54,8 @@ class Distributor final : public Port {
               const tcp::ShardMap& shards);
   uint16_t receive(std::span<rte_mbuf*> frames) override;
   void transmit(std::span<rte_mbuf*> frames) override { real_.transmit(frames); }
+  // Others that have not heard of this silence yet are not listened to until they have.
+  void forget_unsent(uint32_t silence) override { silence_ = silence; }
   MacAddress mac() const override { return real_.mac(); }
   uint16_t mtu() const override { return real_.mtu(); }
   PortStatistics statistics() const override { return real_.statistics(); }
@@ -58,6 +66,7 @@ class Distributor final : public Port {
   static constexpr unsigned kEverybody = UINT32_MAX;
   unsigned worker_for(const rte_mbuf* frame) const;
   void hand_over(unsigned worker, rte_mbuf* frame);
+  void send_for(HandoverPort& other);
 
   Port& real_;
   std::vector<HandoverPort*> others_;
@@ -65,6 +74,7 @@ class Distributor final : public Port {
   std::vector<bool> handed_;
   const tcp::ShardMap& shards_;
   DropCounters drops_;
+  uint32_t silence_ = 0;
 };
 
 // Which worker runs a shard.

@@ -22,11 +22,11 @@ struct NeighbourQuery;
 // From control to a worker. One flat value, so that a ring can carry it; each kind reads the fields it names.
 struct Command {
   enum class Kind : uint32_t {
-    promote,     // group, epoch, clock_us, flag (handed over): speak for the group
+    promote,     // group, epoch, clock_us, flag (handed over), silence: speak for the group
     hand_over,   // group, node, flag (this node leaves): fall silent and give the group to that node
     demote,      // group, epoch, flag (handed over): stop; legs go, or stay as the mirror of who has got them
     mute,        // group: transmit nothing, keep everything
-    unmute,      // group, epoch
+    unmute,      // group, epoch, silence
     beat,        // group, role, epoch, flag (standby synced), node (standby): what the heartbeats say
     peer_up,     // node, boot, workers, mac: another node lives; mirror frames of it are taken
     peer_down,   // node
@@ -52,6 +52,7 @@ struct Command {
   mirror::GroupRole role = mirror::GroupRole::idle;
   bool flag = false;
   BootId boot;
+  uint32_t silence = 0;  // of SharedSigns::silences, the last that control knew of when it decided
   uint64_t clock_us = 0;
   uint64_t number = 0;
   MacAddress mac;
@@ -68,7 +69,7 @@ struct Report {
     cluster_frame,      // frame, port: heartbeat, ownership or solicit; control frees it
     check_result,       // number (id), flag (ok)
     witness_answer,     // address, when
-    stalled,            // number (nanoseconds), silenced, flag (ports were reopened meanwhile)
+    stalled,            // number (nanoseconds), silenced, silence, flag (ports were reopened meanwhile)
     first_packet,       // group, when
     promoted,           // group, number (counter of the epoch)
     handed,             // group, flag: the owner has released it to us; false: it goes on after all
@@ -82,7 +83,8 @@ struct Report {
   uint16_t port = 0;
   uint16_t worker = 0;
   bool flag = false;
-  bool silenced = false;  // the worker has taken the voice of every group away: only control gives it back
+  bool silenced = false;  // every worker takes the voice of every group away: only control gives it back
+  uint32_t silence = 0;   // which one that is
   uint64_t number = 0;
   MacAddress mac;
   IpAddress address;

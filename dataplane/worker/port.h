@@ -31,6 +31,9 @@ class Port {
   // Takes all of `frames`; what the device does not take is freed and counted. Each is one linear mbuf, at
   // most mtu() bytes after its Ethernet header.
   virtual void transmit(std::span<rte_mbuf*> frames) = 0;
+  // The worker on this end has fallen silent (see SharedSigns::silences): what it has handed over to other
+  // workers and has not left yet is not to leave any more. For ports whose frames go by way of others.
+  virtual void forget_unsent([[maybe_unused]] uint32_t silence) {}
   virtual MacAddress mac() const = 0;  // primary address, the source of data frames
   virtual uint16_t mtu() const = 0;    // bytes after the Ethernet header
   virtual PortStatistics statistics() const = 0;

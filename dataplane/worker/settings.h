@@ -64,7 +64,7 @@ struct RouteSetup {
   IpAddress via;
 };
 
-// What the workers of one node tell each other without a message; written by worker 0.
+// What the workers of one node tell each other without a message.
 struct SharedSigns {
   static constexpr size_t kNodes = 16;
   struct Sign {
@@ -73,7 +73,11 @@ struct SharedSigns {
     std::atomic<int64_t> woke_ns{INT64_MIN};  // first heard again after a silence of more than two intervals
     std::atomic<int64_t> link_beat_ns{INT64_MIN};  // as beat_ns, on the link that carries the mirror
   };
-  std::array<Sign, kNodes> nodes;  // by position in WorkerSettings::nodes
+  std::array<Sign, kNodes> nodes;  // by position in WorkerSettings::nodes; written by worker 0
+  // How often a worker of this node has found that it was away for so long that another node may have
+  // replaced this one. Whoever finds it raises the count, and all fall silent in their next round, before
+  // they do anything else: what is said by one worker is said by the node.
+  std::atomic<uint32_t> silences{0};
 };
 
 struct WorkerSettings {

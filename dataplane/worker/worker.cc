@@ -12,6 +12,7 @@ constexpr Duration kGreetingGap = 2ms;
 
 bool Worker::run_once(Instant now) {
   notice_absence(now);
+  heed_silence();
   now_ = now;
   ++rounds_;
   bool busy = take_commands(now);
@@ -78,20 +79,34 @@ void Worker::notice_absence(Instant now) {
       if (stream.replica != nullptr) stream.replica->mark_stale();
   }
   const bool silenced = absence > settings_.dead_after - settings_.interval;
-  if (silenced)
-    for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group) {
-      if (engine_.group(group).always_local) continue;
-      engine_.give_up(group);  // control decides whether we may speak again
-      resolver_.release(engine_.group(group).id);
-    }
+  if (silenced) fall_silent(settings_.signs->silences.fetch_add(1, std::memory_order_acq_rel) + 1);
   if (!silenced && absence <= 2 * settings_.interval) return;
   Report r;
   r.kind = Report::Kind::stalled;
   r.silenced = silenced;
+  r.silence = silence_;
   r.flag = ports_are_new;
   r.number = static_cast<uint64_t>(absence.count());
   r.when = now;
   report(r);
+}
+
+// Another worker of this node may have been away while this one was not.
+void Worker::heed_silence() {
+  const uint32_t silence = settings_.signs->silences.load(std::memory_order_acquire);
+  if (silence != silence_) fall_silent(silence);
+}
+
+// Nothing more is said for any group, not even what was made before and has not left. Control decides whether
+// we may speak again.
+void Worker::fall_silent(uint32_t silence) {
+  silence_ = silence;
+  for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group) {
+    if (engine_.group(group).always_local) continue;
+    engine_.give_up(group);
+    resolver_.release(engine_.group(group).id);
+  }
+  for (const PortSetup& port : settings_.ports) port.port->forget_unsent(silence);
 }
 
 void Worker::beat(Instant now) {

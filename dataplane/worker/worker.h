@@ -101,6 +101,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
 
   // worker.cc
   void notice_absence(Instant now);
+  void heed_silence();
+  void fall_silent(uint32_t silence);
   void beat(Instant now);
   void send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
   void greet(Instant now);
@@ -253,6 +255,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   Instant now_{};
   Instant planned_{};  // when we meant to be called again
   bool ports_are_new_ = false;
+  uint32_t silence_ = 0;  // of SharedSigns::silences, the last that was heeded
   Instant next_beat_{};
   uint32_t beat_number_ = 0;
   uint64_t rounds_ = 0;

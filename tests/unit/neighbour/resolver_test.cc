@@ -198,6 +198,35 @@ TEST_F(ResolverTest, AClaimIsAnnouncedToAllAndToEachKnownNeighbour) {
   EXPECT_EQ(frames[1].arp().target_ip, kClientIp);
 }
 
+// By the time the answer comes somebody else speaks for the group.
+TEST_F(ResolverTest, WhatWaitsForAnAnswerGoesWithItsGroup) {
+  for (const bool passes_on : {false, true}) {
+    resolver_->claim(kWeb, kStart);
+    const auto packet_from = [](std::array<uint8_t, 4> source) {
+      std::vector<uint8_t> bytes(60, 0x77);
+      bytes[14] = 0x45;
+      std::copy(source.begin(), source.end(), bytes.begin() + 26);
+      return mbuf_from(bytes);
+    };
+    resolver_->send(packet_from({10, 10, 0, 10}), kVip, kClientIp, kStart);
+    resolver_->send(packet_from({10, 10, 0, 11}), kOwnIp, kClientIp, kStart);
+    resolver_->send(packet_from({10, 10, 0, 10}), kVip, kClientIp, kStart);
+    const uint64_t before = drops_.of(DropReason::group_muted);
+    if (passes_on)
+      resolver_->pass_on(kWeb);
+    else
+      resolver_->release(kWeb);
+    EXPECT_EQ(drops_.of(DropReason::group_muted) - before, 2U);
+    EXPECT_EQ(resolver_->neighbours().queued_frames(), 1U);
+    wire_.take();
+    receive(Operation::reply, kClient, kClientIp, kOwnIp, kStart + 1ms);
+    const auto frames = wire_.take();
+    ASSERT_EQ(frames.size(), 1U);
+    EXPECT_EQ(frames[0].bytes[29], 11);
+    start(Voice::speaks);
+  }
+}
+
 TEST_F(ResolverTest, AnnouncementsRepeatRefreshAndEndWithTheClaim) {
   std::vector<Duration> when;
   resolver_->claim(kWeb, kStart);

@@ -37,6 +37,7 @@ class Node final : public console::Source {
   console::ConnectionsView connections(const console::ConnectionFilter& filter) override;
   std::vector<console::PortView> ports() override;
   std::vector<console::EventView> events() override;
+  std::optional<console::GroupStoryView> story(const std::string& group) override;
   std::vector<console::DropView> drops() override;
   std::vector<console::WorkerView> workers() override;
   std::vector<console::BackendView> backends() override;
@@ -61,7 +62,6 @@ class Node final : public console::Source {
   void reopen_ports();
   void wake_workers();
   void ask(Lcore& lcore, const worker::Command& command, const std::atomic<bool>& done);
-  console::GroupView group_view(size_t index, const cluster::GroupSnapshot& snapshot, Instant now);
   void log_event(const NodeEvent& event);
 
   config::Config config_;

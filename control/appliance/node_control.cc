@@ -26,8 +26,12 @@ NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> 
       workers_(std::move(workers)),
       log_(std::move(log)),
       cluster_id_(cluster_id(settings.config->cluster)),
-      controller_(cluster::settings_from(*settings.config, *settings.node, settings.boot, settings.macs), {},
-                  Random(random.next())),
+      controller_(
+          cluster::settings_from(*settings.config, *settings.node, settings.boot, settings.macs),
+          [this](LogLevel level, std::string_view sentence, Instant when) {
+            event(level, "cluster", std::string(sentence), when);
+          },
+          Random(random.next())),
       health_(health::pools_from(*settings.config), Random(random.next())),
       witnesses_(witnesses(*settings.config, *settings.node)) {}
 
@@ -363,6 +367,7 @@ void NodeControl::note_promoted(const Report& report, Instant now) {
   const auto it = promotions_.find(report.group);
   if (it == promotions_.end() || report.number != it->second.command.epoch.counter) return;
   Promotion& promotion = it->second;
+  if (report.worker == 0) controller_.note_announced(report.group, promotion.command.epoch, report.when);
   promote_the_others(promotion);
   promotion.workers |= uint64_t{1} << report.worker;
   if (std::popcount(promotion.workers) == static_cast<int>(workers_.size()))

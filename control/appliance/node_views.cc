@@ -2,36 +2,11 @@
 #include <algorithm>
 #include <thread>
 
+#include "control/appliance/cluster_views.h"
 #include "control/appliance/node.h"
 
 namespace understudy::appliance {
 namespace {
-
-console::StandbyState standby_state(cluster::Readiness readiness) {
-  switch (readiness) {
-    case cluster::Readiness::none:
-      return console::StandbyState::none;
-    case cluster::Readiness::syncing:
-      return console::StandbyState::syncing;
-    case cluster::Readiness::synced:
-      return console::StandbyState::synced;
-    case cluster::Readiness::stale:
-      return console::StandbyState::stale;
-  }
-  return console::StandbyState::none;
-}
-
-console::TakeoverView takeover_view(const cluster::Takeover& t, Instant now) {
-  console::TakeoverView view;
-  view.from = t.from;
-  view.why = t.why;
-  view.ago = now - t.decided;
-  view.detection = t.suspected - t.last_heartbeat;
-  view.decision = t.decided - t.suspected;
-  view.claim = t.announced.value_or(t.decided) - t.decided;
-  if (t.first_packet) view.first_packet = *t.first_packet - t.announced.value_or(t.decided);
-  return view;
-}
 
 std::string roles_of(const config::PortConfig& port) {
   std::string roles;
@@ -45,52 +20,14 @@ std::string roles_of(const config::PortConfig& port) {
 
 }  // namespace
 
-console::GroupView Node::group_view(size_t index, const cluster::GroupSnapshot& snapshot, Instant now) {
-  const config::GroupConfig& config = config_.groups[index];
-  console::GroupView view;
-  view.id = config.id;
-  view.name = config.name;
-  view.state = std::string(cluster::name_of(snapshot.state));
-  view.why = snapshot.why;
-  view.epoch = snapshot.epoch;
-  view.owner = snapshot.owner;
-  view.standby_state = standby_state(snapshot.mirror.readiness);
-  view.standby = snapshot.standby;
-  const uint64_t legs = control_->legs(index);
-  view.unprotected_legs = control_->unprotected(index);
-  view.protected_legs = legs - std::min(legs, view.unprotected_legs);
-  view.virtual_ips = config.virtual_ips;
-  view.arp_policy = config.arp == config::ArpPolicy::virtual_mac ? "virtual_mac" : "gratuitous";
-  view.mac = config.mac;
-  if (snapshot.last_takeover != nullptr && *snapshot.last_takeover)
-    view.last_takeover = takeover_view(**snapshot.last_takeover, now);
-  return view;
-}
-
 console::ClusterView Node::cluster() {
   const std::lock_guard lock(control_mutex_);
-  const Instant now = clock_->now();
-  console::ClusterView view;
-  view.cluster = config_.cluster.name;
-  view.node = node_->name;
-  view.id = node_->id;
-  view.boot = boot_;
+  console::ClusterView view = cluster_view(*control_, config_, *node_, boot_, clock_->now());
   for (const auto& lcore : lcores_)
     view.longest_stall =
         std::max(view.longest_stall,
                  Duration(lcore->worker->status().longest_stall_ns.load(std::memory_order_relaxed)));
-  for (const cluster::PeerSnapshot& peer : control_->controller().peers(now)) {
-    console::PeerView p;
-    p.id = peer.node;
-    p.name = peer.name;
-    p.boot = peer.boot.value_or(BootId());
-    p.state = !peer.boot ? "never heard" : peer.alive ? "alive" : "silent";
-    for (const cluster::LinkSnapshot& link : peer.links) p.links.push_back({link.name, link.age});
-    view.peers.push_back(std::move(p));
-  }
-  const auto groups = control_->controller().groups(now);
-  for (size_t i = 0; i < groups.size(); ++i) view.groups.push_back(group_view(i, groups[i], now));
-  for (size_t group = 0; group < groups.size(); ++group)
+  for (size_t group = 0; group < config_.groups.size(); ++group)
     for (size_t i = 0; i < lcores_.size(); ++i) {
       const auto& status = lcores_[i]->worker->status().groups[group];
       if (status.stream_frames.load(std::memory_order_relaxed) == 0) continue;
@@ -182,11 +119,12 @@ std::vector<console::PortView> Node::ports() {
 
 std::vector<console::EventView> Node::events() {
   const std::lock_guard lock(control_mutex_);
-  const Instant now = clock_->now();
-  std::vector<console::EventView> views;
-  for (const NodeEvent& event : control_->events())
-    views.push_back({now - event.when, event.subject, event.sentence});
-  return views;
+  return event_views(*control_, clock_->now());
+}
+
+std::optional<console::GroupStoryView> Node::story(const std::string& group) {
+  const std::lock_guard lock(control_mutex_);
+  return group_story(*control_, config_, group, clock_->now());
 }
 
 std::vector<console::DropView> Node::drops() {

@@ -411,13 +411,28 @@ void Controller::review(Group& group, Instant now, Actions& actions) {
   input.now = now;
   input.why = explain(suspicion, heard, moment(now));
   input.last_heard = peer.heard_wall;
-  const auto says = peer.groups.find(id);
-  if (says != peer.groups.end())
-    for (const auto& [worker, legs] : says->second.legs) {
-      input.owner_legs += legs.first;
-      input.owner_unprotected += legs.second;
-    }
+  input.evidence = evidence(followed->node, id, heard, now);
   feed(group, input, actions);
+}
+
+Evidence Controller::evidence(NodeId owner, GroupId group, const OwnerSignals& heard, Instant now) const {
+  const PeerView& peer = peers_.at(owner);
+  const Instant awake = clock_.awake(now);
+  Evidence evidence;
+  for (size_t i = 0; i < peer.links.size(); ++i) {
+    evidence.links.push_back({settings_.links[i].name, std::nullopt});
+    if (peer.links[i].heard_at) evidence.links.back().silent = awake - *peer.links[i].heard_at;
+  }
+  evidence.without_progress = awake - heard.last_progress;
+  evidence.said = heard.role;
+  if (const auto says = peer.groups.find(group); says != peer.groups.end())
+    for (const auto& [worker, legs] : says->second.legs) {
+      evidence.legs += legs.first;
+      evidence.unprotected += legs.second;
+    }
+  for (const auto& [node, other] : peers_)
+    if (node != owner && is_alive(other, now)) evidence.others.push_back(name_of_node(node));
+  return evidence;
 }
 
 void Controller::feed(Group& group, const FailoverInput& input, Actions& actions) {

@@ -55,8 +55,8 @@ struct GroupSnapshot {
   std::string owner;    // name; empty when nobody is known to own
   std::string standby;  // of that owner, as it says; empty: it mirrors to nobody
   MirrorReport mirror;
-  const std::optional<Takeover>* last_takeover = nullptr;  // valid until the next call
-  const std::deque<Transition>* history = nullptr;         // valid until the next call
+  const std::deque<Takeover>* takeovers = nullptr;  // by this node; valid until the next call
+  const std::deque<Transition>* history = nullptr;  // valid until the next call
 };
 
 // Everything that one node decides about ownership. One thread (control), virtual time: every input carries
@@ -107,6 +107,8 @@ class Controller {
   // What the workers' heartbeats say now; each worker fills in clock_us, legs and legs_unprotected.
   std::vector<mirror::GroupBeat> beat_groups() const;
   bool retired() const;
+  // What worker 0 says of the timeline of this node's last claim.
+  void note_announced(GroupId group, const Epoch& epoch, Instant when);
   void note_first_packet(GroupId group, Instant when);
 
   std::vector<PeerSnapshot> peers(Instant now) const;
@@ -192,6 +194,7 @@ class Controller {
   void watch_own_workers(Instant now, Actions& actions);
   Surroundings surroundings(const Group& group, Instant now) const;
   OwnerSignals signals(const PeerView& peer, BootId followed, GroupId group) const;
+  Evidence evidence(NodeId owner, GroupId group, const OwnerSignals& heard, Instant now) const;
   Moment moment(Instant now) const { return {clock_.awake(now), now, clock_.grace_ends()}; }
   bool is_alive(const PeerView& peer, Instant now) const;
   std::vector<std::vector<uint8_t>> ownership_payloads();

@@ -181,6 +181,11 @@ std::vector<std::vector<uint8_t>> Controller::ownership_payloads() {
   return encode(ownership);
 }
 
+void Controller::note_announced(GroupId id, const Epoch& epoch, Instant when) {
+  const auto found = groups_.find(id);
+  if (found != groups_.end()) found->second.machine->note_announced(epoch, when);
+}
+
 void Controller::note_first_packet(GroupId id, Instant when) {
   const auto found = groups_.find(id);
   if (found != groups_.end()) found->second.machine->note_first_packet(when);
@@ -250,7 +255,7 @@ std::vector<GroupSnapshot> Controller::groups(Instant now) const {
       if (says != owner.groups.end() && says->second.standby != NodeId())
         snapshot.standby = name_of_node(says->second.standby);
     }
-    snapshot.last_takeover = &machine.last_takeover();
+    snapshot.takeovers = &machine.takeovers();
     snapshot.history = &machine.history();
     snapshots.push_back(std::move(snapshot));
   }

@@ -8,6 +8,7 @@ namespace understudy::cluster {
 namespace {
 
 constexpr size_t kHistoryMax = 32;
+constexpr size_t kTakeoversMax = 16;
 constexpr Duration kPromotionReminder = 1s;
 
 std::string text_of(const Epoch& epoch) {
@@ -30,7 +31,8 @@ void FailoverMachine::start(Instant now, Actions& actions) {
 void FailoverMachine::set_state(GroupState to, std::string why, Turn& turn) {
   if (log_)
     log_(LogLevel::info,
-         fmt::format("group {}: {} -> {}: {}", settings_.name, name_of(state_), name_of(to), why));
+         fmt::format("group {}: {} -> {}: {}", settings_.name, name_of(state_), name_of(to), why),
+         turn.input.now);
   history_.push_back({turn.input.now, state_, to, why});
   if (history_.size() > kHistoryMax) history_.pop_front();
   if (to != state_) since_ = turn.input.now;
@@ -256,8 +258,7 @@ void FailoverMachine::begin_candidacy(std::string why, Turn& turn) {
   candidacy_.released = turn.input.event == FailoverEvent::owner_released;
   const bool has_evidence = turn.input.event != FailoverEvent::deadline;
   candidacy_.last_heartbeat = has_evidence ? turn.input.last_heard : now;
-  candidacy_.owner_legs = turn.input.owner_legs;
-  candidacy_.owner_unprotected = turn.input.owner_unprotected;
+  candidacy_.evidence = turn.input.evidence;
   candidacy_.turn = now + candidate_delay(turn);
   candidacy_.next_probe = now + settings_.probe_interval;
   candidacy_.pressed = now - 1ns;
@@ -323,20 +324,25 @@ void FailoverMachine::claim(bool lone, Turn& turn) {
   epoch_ = {in_the_dark ? kLoneCounter : std::max(highest.counter, kLoneCounter) + 1, settings_.self};
   const bool cold = !holds_legs();
   const uint32_t lost = candidacy_.boot ? report_.legs
-                        : cold          ? std::max(candidacy_.owner_legs, report_.legs)
-                                        : candidacy_.owner_unprotected;
-  takeover_ = Takeover{.from = followed_ ? followed_->node : NodeId(),
-                       .epoch = epoch_,
-                       .why = why_,
-                       .last_heartbeat = candidacy_.last_heartbeat,
-                       .suspected = candidacy_.began,
-                       .witnessed = candidacy_.witnessed,
-                       .decided = turn.input.now,
-                       .announced = {},
-                       .first_packet = {},
-                       .handed = candidacy_.handed,
-                       .cold = cold,
-                       .legs_lost = lost};
+                        : cold          ? std::max(candidacy_.evidence.legs, report_.legs)
+                                        : candidacy_.evidence.unprotected;
+  Takeover& takeover = takeovers_.emplace_back();
+  if (takeovers_.size() > kTakeoversMax) takeovers_.pop_front();
+  takeover.from = followed_ ? followed_->node : NodeId();
+  takeover.from_name = followed_ ? followed_->name : std::string();
+  takeover.epoch = epoch_;
+  takeover.why = why_;
+  takeover.last_heartbeat = candidacy_.last_heartbeat;
+  takeover.suspected = candidacy_.began;
+  takeover.witnessed = candidacy_.witnessed;
+  takeover.decided = turn.input.now;
+  takeover.handed = candidacy_.handed;
+  takeover.cold = cold;
+  takeover.legs_lost = lost;
+  takeover.consent = consent(lone);
+  takeover.held = report_.readiness;
+  takeover.legs_held = report_.legs;
+  takeover.evidence = candidacy_.evidence;
   std::string sentence = fmt::format("claimed with epoch {}: {}", text_of(epoch_), why_);
   if (cold && !candidacy_.boot)
     sentence += fmt::format("; cold, {} connections are lost: our copies were not up to date", lost);
@@ -344,11 +350,18 @@ void FailoverMachine::claim(bool lone, Turn& turn) {
     sentence += fmt::format("; {} connections were not protected and are lost", lost);
   if (lone) sentence += "; no gateway, no backend and no other node answers: serving alone";
   report_.readiness = Readiness::none;  // from now on: of our standby, and there is none yet
-  set_state(GroupState::claiming, fmt::format("epoch {}: {}", text_of(epoch_), takeover_->why), turn);
+  set_state(GroupState::claiming, fmt::format("epoch {}: {}", text_of(epoch_), takeover.why), turn);
   patience_ends_ = turn.input.now + kPromotionReminder;
   turn.actions.push_back(Promote{settings_.group, epoch_, candidacy_.handed});
   turn.actions.push_back(SendOwnership{});
   event(lost > 0 || lone ? LogLevel::warning : LogLevel::notice, std::move(sentence), turn);
+}
+
+Consent FailoverMachine::consent(bool lone) const {
+  if (candidacy_.handed) return Consent::handed;
+  if (candidacy_.released) return Consent::released;
+  if (lone) return Consent::alone;
+  return candidacy_.witnessed ? Consent::witnessed : Consent::unasked;
 }
 
 void FailoverMachine::remind_workers(Turn& turn) {
@@ -357,13 +370,18 @@ void FailoverMachine::remind_workers(Turn& turn) {
 }
 
 void FailoverMachine::confirm_promotion(Turn& turn) {
-  if (takeover_) takeover_->announced = turn.input.now;
+  note_announced(epoch_, turn.input.now);
   followed_.reset();
   set_state(owner_state(), fmt::format("announced with epoch {}", text_of(epoch_)), turn);
 }
 
+void FailoverMachine::note_announced(const Epoch& epoch, Instant when) {
+  if (takeovers_.empty() || takeovers_.back().epoch != epoch) return;
+  if (!takeovers_.back().announced) takeovers_.back().announced = when;
+}
+
 void FailoverMachine::note_first_packet(Instant when) {
-  if (takeover_ && !takeover_->first_packet) takeover_->first_packet = when;
+  if (!takeovers_.empty() && !takeovers_.back().first_packet) takeovers_.back().first_packet = when;
 }
 
 }  // namespace understudy::cluster

@@ -12,6 +12,7 @@
 #include "common/random.h"
 #include "common/strong.h"
 #include "control/cluster/action.h"
+#include "control/cluster/evidence.h"
 #include "control/cluster/fault_detector.h"
 #include "control/cluster/ownership.h"
 #include "dataplane/mirror/heartbeat.h"
@@ -103,11 +104,10 @@ struct MirrorReport {
 struct FailoverInput {
   FailoverEvent event = FailoverEvent::deadline;
   Instant now;
-  HeardOwner owner;         // owner_heard; yield, retire: the synced standby, nobody if there is none
-  std::string why;          // owner_suspected, owner_released, stalled, refused: evidence
-  Instant last_heard;       // owner_suspected, owner_released: of the owner, wall clock
-  uint32_t owner_legs = 0;  // owner_suspected, owner_released: as it said last
-  uint32_t owner_unprotected = 0;
+  HeardOwner owner;     // owner_heard; yield, retire: the synced standby, nobody if there is none
+  std::string why;      // owner_suspected, owner_released, stalled, refused: evidence
+  Instant last_heard;   // owner_suspected, owner_released: of the owner, wall clock
+  Evidence evidence;    // owner_suspected, owner_released
   MirrorReport report;  // readiness
 };
 
@@ -126,23 +126,8 @@ struct Transition {
   std::string why;
 };
 
-// The last takeover, as evidence. first_packet is filled in by the worker's report.
-struct Takeover {
-  NodeId from;  // nobody at a first claim
-  Epoch epoch;
-  std::string why;
-  Instant last_heartbeat;  // of the old owner; equal to `suspected` when there was none
-  Instant suspected;
-  std::optional<Instant> witnessed;
-  Instant decided;  // Promote was issued
-  std::optional<Instant> announced;
-  std::optional<Instant> first_packet;
-  bool handed = false;  // planned, by the old owner's own hand
-  bool cold = false;    // without the old connections
-  uint32_t legs_lost = 0;
-};
-
-using LogSink = std::function<void(LogLevel, std::string_view sentence)>;
+// Gets each change of state: "group web: standby(synced) -> suspecting: n1 silent on every link for 100 ms".
+using LogSink = std::function<void(LogLevel, std::string_view sentence, Instant when)>;
 
 // The failover machine of one group. Single-threaded, virtual time; actions are appended to `actions`. The
 // table of (state, event) is in failover_table.cc; what is not in it is ignored, and the unit test lists
@@ -167,8 +152,11 @@ class FailoverMachine {
   Readiness readiness() const { return report_.readiness; }
   const MirrorReport& report() const { return report_; }
   const FailoverSettings& settings() const { return settings_; }
-  const std::deque<Transition>& history() const { return history_; }  // oldest first, the last 32
-  const std::optional<Takeover>& last_takeover() const { return takeover_; }
+  const std::deque<Transition>& history() const { return history_; }    // oldest first, the last 32
+  const std::deque<Takeover>& takeovers() const { return takeovers_; }  // by this node, the last 16
+  const Takeover* last_takeover() const { return takeovers_.empty() ? nullptr : &takeovers_.back(); }
+  // Worker 0 has announced the addresses under this epoch.
+  void note_announced(const Epoch& epoch, Instant when);
   void note_first_packet(Instant when);
 
   static bool acts(GroupState state, FailoverEvent event);
@@ -217,6 +205,7 @@ class FailoverMachine {
   void begin_candidacy(std::string why, Turn& turn);
   void try_claim(Turn& turn);
   void claim(bool lone, Turn& turn);
+  Consent consent(bool lone) const;
   void speak_again(std::string why, Turn& turn);
   void offer(Turn& turn);
   void begin_hand_over(Turn& turn);
@@ -260,10 +249,10 @@ class FailoverMachine {
     bool boot = false;  // nobody was followed before
     bool told_no_witness = false;
     Instant pressed;  // when it was last tried
-    uint32_t owner_legs = 0, owner_unprotected = 0;
+    Evidence evidence;
   };
   Candidacy candidacy_;
-  std::optional<Takeover> takeover_;
+  std::deque<Takeover> takeovers_;
   std::deque<Transition> history_;
 };
 

@@ -45,6 +45,8 @@ void add_commands(CommandTable& table, Source& source) {
   add_show_worker(table, source);
   add_show_backend(table, source);
   add_show_neighbour(table, source);
+  add_show_receipts(table, source);
+  add_explain_group(table, source);
   add_failover_group(table, source);
   add_help(table);
   add_quit(table, source);

@@ -15,6 +15,8 @@ void add_show_worker(CommandTable& table, Source& source);
 void add_show_backend(CommandTable& table, Source& source);
 void add_show_neighbour(CommandTable& table, Source& source);
 void add_failover_group(CommandTable& table, Source& source);
+void add_explain_group(CommandTable& table, Source& source);
+void add_show_receipts(CommandTable& table, Source& source);
 void add_help(CommandTable& table);
 void add_quit(CommandTable& table, Source& source);
 

@@ -25,6 +25,7 @@ class NoSource final : public Source {
   ConnectionsView connections(const ConnectionFilter&) override { return {}; }
   std::vector<PortView> ports() override { return {}; }
   std::vector<EventView> events() override { return {}; }
+  std::optional<GroupStoryView> story(const std::string&) override { return std::nullopt; }
   std::vector<DropView> drops() override { return {}; }
   std::vector<WorkerView> workers() override { return {}; }
   std::vector<BackendView> backends() override { return {}; }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "control/console/commands.h"
+#include "control/console/takeover.h"
 
 namespace understudy::console {
 namespace {
@@ -34,22 +35,13 @@ Json peer_json(const PeerView& peer) {
           {"links", links}};
 }
 
-Json takeover_json(const TakeoverView& takeover) {
-  return {{"from", takeover.from.value()},
-          {"why", takeover.why},
-          {"ago_us", to_us(takeover.ago)},
-          {"detection_us", to_us(takeover.detection)},
-          {"decision_us", to_us(takeover.decision)},
-          {"claim_us", to_us(takeover.claim)},
-          {"first_packet_us", span_json(takeover.first_packet)}};
-}
-
 Json group_json(const GroupView& group) {
   Json virtual_ips = Json::array();
   for (const Prefix& prefix : group.virtual_ips) virtual_ips.push_back(prefix.to_string());
   return {{"id", group.id.value()},
           {"name", group.name},
           {"state", group.state},
+          {"in_state_us", to_us(group.in_state)},
           {"why", group.why},
           {"epoch", {{"counter", group.epoch.counter}, {"node", group.epoch.node.value()}}},
           {"owner", group.owner},
@@ -104,10 +96,9 @@ std::string or_nobody(const std::string& name) {
 
 std::string takeover_text(const TakeoverView& takeover) {
   return fmt::format(
-      "  last takeover  {} ago from node {}: {}\n"
-      "                 detection {}, decision {}, claim {}, first packet {}\n",
-      span_text(takeover.ago), takeover.from.value(), takeover.why, span_text(takeover.detection),
-      span_text(takeover.decision), span_text(takeover.claim), span_text(takeover.first_packet));
+      "  last takeover  {} ago, {}: {}\n"
+      "                 {}\n",
+      span_text(takeover.ago), takeover.what, takeover.why, split_text(takeover));
 }
 
 std::string group_text(const GroupView& group) {

@@ -29,22 +29,36 @@ struct PeerView {
 
 enum class StandbyState { none, syncing, synced, stale };
 
-// The last takeover, measured from the moment in which the old owner was last heard.
+// How this node came to own a group: a receipt. The four spans follow each other without gaps.
 struct TakeoverView {
-  NodeId from;
+  std::string what;  // "takeover from n1", "handed over by n1", "first claim"
+  NodeId from;       // 0: nobody owned it before
+  std::string from_name;
+  Epoch epoch;
   std::string why;
   Duration ago{};
-  Duration detection{};                  // last sign of life to suspicion
+  Duration detection{};                  // last sign of life of the old owner to suspicion
   Duration decision{};                   // suspicion to decision
-  Duration claim{};                      // decision to the announcement of the addresses
-  std::optional<Duration> first_packet;  // announcement to the first data packet of a client
+  std::optional<Duration> claim;         // decision to the announcement of the addresses
+  std::optional<Duration> first_packet;  // announcement to the first packet to a client or a backend
+  std::vector<LinkView> links;           // for how long the old owner had been silent when it was suspected
+  uint64_t owner_legs = 0, owner_unprotected = 0;  // as the old owner said last
+  uint64_t legs_held = 0, legs_lost = 0;
+  bool handed = false, cold = false;
+  std::string signs_of_life, consent, holdings, losses;  // sentences
+
+  std::optional<Duration> total() const {
+    if (!claim || !first_packet) return std::nullopt;
+    return detection + decision + *claim + *first_packet;
+  }
 };
 
 struct GroupView {
   GroupId id;
   std::string name;
   std::string state;  // of this node's failover machine: owner(protected), standby(synced), ...
-  std::string why;    // the reason for the last change of it
+  Duration in_state{};
+  std::string why;  // the reason for the last change of it
   Epoch epoch;
   std::string owner;    // a node's name; empty: nobody known
   std::string standby;  // likewise
@@ -120,6 +134,19 @@ struct EventView {
   std::string text;
 };
 
+struct TransitionView {
+  Duration ago{};
+  std::string from, to, why;
+};
+
+// What happened to a group, as this node saw it; the oldest first.
+struct GroupStoryView {
+  GroupView group;
+  std::vector<TakeoverView> takeovers;  // by this node
+  std::vector<TransitionView> transitions;
+  std::vector<EventView> events;  // of this group, and of nodes, workers and ports
+};
+
 struct DropView {
   std::string name;  // tcp_checksum
   std::string text;  // TCP checksum wrong
@@ -168,7 +195,8 @@ class Source {
   virtual ClusterView cluster() = 0;
   virtual ConnectionsView connections(const ConnectionFilter& filter) = 0;
   virtual std::vector<PortView> ports() = 0;
-  virtual std::vector<EventView> events() = 0;  // the oldest first
+  virtual std::vector<EventView> events() = 0;                                // the oldest first
+  virtual std::optional<GroupStoryView> story(const std::string& group) = 0;  // nothing: no such group
   virtual std::vector<DropView> drops() = 0;
   virtual std::vector<WorkerView> workers() = 0;
   virtual std::vector<BackendView> backends() = 0;

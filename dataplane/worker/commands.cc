@@ -196,6 +196,7 @@ void Worker::promote(const Command& command, Instant now) {
   send_ports();  // the announcement is on its way before anybody is told
   Report done;
   done.kind = Report::Kind::promoted;
+  done.when = now;
   done.group = command.group;
   done.number = command.epoch.counter;
   report(done);

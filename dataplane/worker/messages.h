@@ -71,7 +71,7 @@ struct Report {
     witness_answer,     // address, when
     stalled,            // number (nanoseconds), silenced, silence, flag (ports were reopened meanwhile)
     first_packet,       // group, when
-    promoted,           // group, number (counter of the epoch)
+    promoted,           // group, number (counter of the epoch), when (worker 0: addresses announced)
     handed,             // group, flag: the owner has released it to us; false: it goes on after all
     hand_over_refused,  // group
     standby_dropped,    // group, node, number (generation)

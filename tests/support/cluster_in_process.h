@@ -67,6 +67,7 @@ class ClusterInProcess {
   unsigned times_reopened(size_t slot) const { return slots_[slot].node->times_reopened(); }
   size_t workers(size_t slot) const { return slots_[slot].node->workers(); }
   appliance::NodeControl& control(size_t slot);
+  const config::Config& config() const { return config_; }
   rte_mempool* pool(size_t slot);
   StreamHost& client() { return *hosts_[0]; }
   StreamHost& backend(size_t index) { return *hosts_[1 + index]; }

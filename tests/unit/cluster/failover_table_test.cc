@@ -57,7 +57,7 @@ struct Rig {
               settings.may_take_over = may_take_over;
               return settings;
             }(),
-            [this](LogLevel, std::string_view sentence) { log.emplace_back(sentence); }, Random(1)) {
+            [this](LogLevel, std::string_view sentence, Instant) { log.emplace_back(sentence); }, Random(1)) {
     machine.start(now, actions);
   }
   Rig(const Rig&) = delete;

@@ -39,8 +39,8 @@ TEST_F(Commands, ShowCluster) {
             "  legs           10 protected, 2 unprotected\n"
             "  virtual IPs    10.10.0.10/24\n"
             "  ARP            virtual_mac, MAC 02:55:53:00:00:01\n"
-            "  last takeover  1 min 30 s ago from node 2: all links silent\n"
-            "                 detection 100.0 ms, decision 2.0 ms, claim 350 us, first packet -\n"
+            "  last takeover  1 min 30 s ago, takeover from n2: n2 silent on every link for 100 ms\n"
+            "                 detection 100.0 ms, decision 2.0 ms, claim 350 us, first packet -; in all -\n"
             "\n"
             "MIRROR WORKER  GROUP  PEER  LAG FRAMES  LAG BYTES  RETRANSMITTED  LAST COMMIT\n"
             "            0  web       2           3       4096              1       800 us\n");
@@ -72,6 +72,41 @@ TEST_F(Commands, ShowClusterJson) {
   EXPECT_EQ(group["last_takeover"]["detection_us"], 100000);
   EXPECT_TRUE(group["last_takeover"]["first_packet_us"].is_null());
   EXPECT_EQ(cluster["streams"][0]["lag_bytes"], 4096);
+}
+
+TEST_F(Commands, ExplainGroup) {
+  EXPECT_EQ(text("explain group web"),
+            "Group web: owner(protected) for 1 min 29 s\n"
+            "  why            node n2 fell silent\n"
+            "  owner          n1, epoch 7.1\n"
+            "  standby        n2\n"
+            "  legs           10 protected, 2 unprotected\n"
+            "\n"
+            "1 min 30 s ago, takeover from n2, epoch 7.1\n"
+            "  why            n2 silent on every link for 100 ms\n"
+            "  signs of life  n2 silent when suspected: front 100.0 ms\n"
+            "  consent        a gateway answered\n"
+            "  held here      11 connections, the mirror was synced\n"
+            "  lost           1 of 12 connections\n"
+            "  took           detection 100.0 ms, decision 2.0 ms, claim 350 us, first packet -; in all -\n"
+            "\n"
+            "       AGO  SUBJECT  EVENT\n"
+            "1 min 30 s  cluster  group web: standby(synced) -> suspecting: n2 silent\n");
+  const Json story = json("explain group web json");
+  EXPECT_EQ(story["transitions"][0]["to"], "suspecting");
+  EXPECT_EQ(story["takeovers"][0]["silent"][0]["silent_us"], 100000);
+  EXPECT_EQ(story["takeovers"][0]["lost"], 1);
+  EXPECT_EQ(refusal("explain group mail"), "there is no group `mail`; this node knows: web\n");
+}
+
+TEST_F(Commands, ShowReceipts) {
+  EXPECT_NE(text("show receipts").find("Group web\n1 min 30 s ago, takeover from n2, epoch 7.1\n"),
+            std::string::npos);
+  const Json receipt = json("show receipts json")["receipts"][0];
+  EXPECT_EQ(receipt["group"], "web");
+  EXPECT_EQ(receipt["claim_us"], 350);
+  EXPECT_TRUE(receipt["total_us"].is_null());
+  EXPECT_EQ(receipt["owner_connections"], 12);
 }
 
 TEST_F(Commands, ShowConn) {

@@ -29,10 +29,39 @@ class FakeSource final : public Source {
     group.virtual_ips = {*Prefix::parse("10.10.0.10/24")};
     group.arp_policy = "virtual_mac";
     group.mac = *MacAddress::parse("02:55:53:00:00:01");
-    group.last_takeover = TakeoverView{NodeId(2), "all links silent", 90s, 100ms, 2ms, 350us, std::nullopt};
+    group.in_state = 89s;
+    group.last_takeover = takeover();
     view.groups = {group};
     view.streams = {{0, "web", NodeId(2), 3, 4096, 1, 800us}};
     return view;
+  }
+  static TakeoverView takeover() {
+    TakeoverView takeover;
+    takeover.what = "takeover from n2";
+    takeover.from = NodeId(2);
+    takeover.from_name = "n2";
+    takeover.epoch = {7, NodeId(1)};
+    takeover.why = "n2 silent on every link for 100 ms";
+    takeover.ago = 90s;
+    takeover.detection = 100ms;
+    takeover.decision = 2ms;
+    takeover.claim = 350us;
+    takeover.links = {{"front", 100ms}, {"peer", std::nullopt}};
+    takeover.owner_legs = 12;
+    takeover.owner_unprotected = takeover.legs_lost = 1;
+    takeover.legs_held = 11;
+    takeover.signs_of_life = "n2 silent when suspected: front 100.0 ms";
+    takeover.consent = "a gateway answered";
+    takeover.holdings = "11 connections, the mirror was synced";
+    takeover.losses = "1 of 12 connections";
+    return takeover;
+  }
+  std::optional<GroupStoryView> story(const std::string& group) override {
+    if (group != "web") return std::nullopt;
+    return GroupStoryView{cluster().groups[0],
+                          {takeover()},
+                          {{90s, "standby(synced)", "suspecting", "n2 silent on every link for 100 ms"}},
+                          {{90s, "cluster", "group web: standby(synced) -> suspecting: n2 silent"}}};
   }
   ConnectionsView connections(const ConnectionFilter& filter) override {
     last_filter = filter;

@@ -161,12 +161,12 @@ void ChannelSender::send(uint32_t sequence, Instant now) {
   sink_.transmit_cluster(s.frame);
 }
 
-void ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
+bool ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
   const uint32_t next_expected = ack.next_expected.get();
   // A former incarnation of ours may have had the same generation; what it is told does not hold for us.
   if (!open_ || ack.to_boot.get() != address_.self_boot.value() || ack.generation.get() != generation_)
-    return;
-  if (next_expected > next_ || next_expected < una_) return;
+    return false;
+  if (next_expected > next_ || next_expected < una_) return false;
   if (next_expected > una_) {
     for (; una_ < next_expected; ++una_) {
       Slot& s = slot(una_);
@@ -191,6 +191,7 @@ void ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
     ++retransmitted_;
     send(sequence, now);
   }
+  return true;
 }
 
 void ChannelSender::tick(Instant now) {
@@ -297,8 +298,11 @@ void ChannelReceiver::receive(BootId from_boot, std::span<const uint8_t> payload
   }
 }
 
-void ChannelReceiver::send_ack_if_due(Instant) {
+void ChannelReceiver::send_ack_if_due(std::span<const RefusedLeg> refused, Instant) {
   if (!ack_due_ || !open_) return;
+  constexpr size_t kRefusedMost = 64;  // the others are named when these have been closed
+  refused = refused.first(std::min(refused.size(), kRefusedMost));
+  std::array<uint8_t, sizeof(MirrorAckHeader) + kRefusedMost * sizeof(RefusedLeg)> payload;
   MirrorAckHeader ack;
   ack.to_boot = from_boot_.value();
   ack.generation = generation_;
@@ -308,12 +312,14 @@ void ChannelReceiver::send_ack_if_due(Instant) {
     if (waiting_[(next_ + 1 + i) % window_].frame != nullptr) received |= uint64_t{1} << i;
   ack.received = received;
   ack.group = address_.group.value();
+  std::memcpy(payload.data(), &ack, sizeof ack);
+  if (!refused.empty()) std::memcpy(payload.data() + sizeof ack, refused.data(), refused.size_bytes());
   const ClusterFrameView view{.kind = ClusterFrameKind::mirror_ack,
                               .from = address_.self,
                               .from_worker = address_.self_worker,
                               .to_worker = address_.peer_worker,
                               .boot = address_.self_boot,
-                              .payload = {reinterpret_cast<const uint8_t*>(&ack), sizeof ack}};
+                              .payload = std::span(payload).first(sizeof ack + refused.size_bytes())};
   rte_mbuf* frame = make_cluster_frame(pool_, address_.self_mac, address_.peer_mac, view, address_.cluster);
   if (frame == nullptr) {
     drops_.count(DropReason::mbuf_pool_empty);

@@ -40,6 +40,16 @@ struct MirrorAckHeader {
 };
 static_assert(sizeof(MirrorAckHeader) == 26);
 
+// Behind the header, any number of them: legs for which the standby has no room. They are named in every
+// acknowledgement until the owner closes them in the stream, so it knows of them before it takes anything of
+// theirs for committed; and it goes on without a standby for them once their CLOSE is committed. A leg is the
+// same only with the same initial sequence number.
+struct RefusedLeg {
+  be32_t leg;  // the owner's index
+  be32_t iss;
+};
+static_assert(sizeof(RefusedLeg) == 8);
+
 // Who talks to whom; the same for both ends of a stream, seen from each.
 struct ChannelAddress {
   uint32_t cluster = 0;
@@ -88,7 +98,8 @@ class ChannelSender {
   // Records of at least this many bytes in all can be appended now.
   uint64_t room() const;
   void flush(Instant now);  // sends the frame under construction
-  void on_ack(const MirrorAckHeader& ack, Instant now);
+  // False: it is about another stream, or older than one that we have seen.
+  bool on_ack(const MirrorAckHeader& ack, Instant now);
   void tick(Instant now);
   Instant next_deadline() const;
   void excuse(Instant now) { last_progress_ = now; }  // we were away: silence does not count
@@ -155,7 +166,7 @@ class ChannelReceiver {
   // Takes the frame. `payload` are the bytes after the cluster header, inside the frame.
   void receive(BootId from_boot, std::span<const uint8_t> payload, rte_mbuf* frame, Consumer& consumer,
                Instant now);
-  void send_ack_if_due(Instant now);
+  void send_ack_if_due(std::span<const RefusedLeg> refused, Instant now);
   void close();  // ignores the generation from now on, and acknowledges nothing
   uint32_t generation() const { return generation_; }
   BootId from_boot() const { return from_boot_; }

@@ -7,13 +7,6 @@
 namespace understudy::mirror {
 namespace {
 
-RecordHeader header_of(RecordKind kind, size_t length) {
-  RecordHeader header{};
-  header.length = static_cast<uint16_t>(length);
-  header.kind = static_cast<uint8_t>(kind);
-  return header;
-}
-
 // The state in which a leg was before its peer's FIN, for records that end before it.
 tcp::State without_fin(tcp::State state) {
   switch (state) {
@@ -47,7 +40,8 @@ OwnerLog::OwnerLog(const ChannelSender::Settings& settings, tcp::GroupIndex grou
       capacity_(uint64_t{settings.window} * settings.frame_payload),
       engine_(engine),
       channel_(settings, pool, sink, drops_),
-      gates_(std::bit_ceil(static_cast<size_t>(settings.window) * 32)) {}
+      gates_(std::bit_ceil(static_cast<size_t>(settings.window) * 32)),
+      closes_((engine.legs().capacity() + 63) / 64) {}
 
 void OwnerLog::open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now,
                     Beginning beginning) {
@@ -58,6 +52,11 @@ void OwnerLog::open(const ChannelAddress& address, uint32_t streams, uint32_t ge
   gate_head_ = gate_tail_ = 0;
   snapshot_next_ = snapshot_legs_ = snapshot_end_sequence_ = release_sequence_ = 0;
   inherited_ = beginning == Beginning::inherited;
+  output_ = {};
+  full_until_ = Instant::min();
+  std::ranges::fill(closes_, 0);
+  closes_waiting_ = 0;
+  refusals_.clear();
   write_mark(false, now);
 }
 
@@ -74,6 +73,12 @@ void OwnerLog::drop(Instant) {
     engine_.commit_all(c);
     engine_.want_output(leg);
   }
+  for (const Refusal& refusal : refusals_) {
+    if (!legs.is_live(refusal.leg)) continue;
+    engine_.commit_all(legs[refusal.leg.index]);
+    engine_.want_output(refusal.leg.index);
+  }
+  refusals_.clear();
   state_ = State::closed;
   channel_.close();
   gate_head_ = gate_tail_ = 0;
@@ -86,25 +91,6 @@ uint64_t OwnerLog::payload_budget() const {
   return channel_.room() / 2;
 }
 
-// What the legs of a session that are not in the stream yet will take there.
-uint64_t OwnerLog::bytes_to_open(uint32_t client) const {
-  const auto& legs = engine_.legs();
-  uint64_t received = 0;
-  uint64_t written = 0;  // by an application; goes out in one piece
-  uint64_t headers = 512;
-  for (const uint32_t leg : {client, legs[client].partner}) {
-    if (leg == tcp::kNone || legs[leg].mirrored) continue;
-    const tcp::Pipe& tx = engine_.pipes()[legs[leg].tx];
-    const tcp::Pipe& rx = engine_.pipes()[legs[leg].rx];
-    headers += sizeof(OpenRecord) + sizeof(SegmentRecord);
-    received += is_known(legs[leg]) && rx.keeps_unlogged ? rx.tail - std::min(rx.logged, rx.tail) : rx.held();
-    if (tx.source == tcp::kNone && !is_known(legs[leg])) written += tx.held();
-  }
-  // A session larger than the window goes through it piece by piece.
-  received = std::min(received, capacity_ / 2);
-  return headers + (received + written) * 17 / 16;
-}
-
 bool OwnerLog::write(uint32_t leg, Instant now) {
   tcp::Connection& c = engine_.legs()[leg];
   if (!c.protect || engine_.group(c.group).always_local) {
@@ -112,12 +98,14 @@ bool OwnerLog::write(uint32_t leg, Instant now) {
     engine_.want_output(leg);
     return true;
   }
+  if (refusal_of(leg) != nullptr) return true;  // nothing is promised until its CLOSE is committed
   if (!c.mirrored) {
     if (open_session(leg, now)) return true;
     const bool is_orphan = c.active_open && c.partner == tcp::kNone;  // it only has to finish
     const bool is_held = inherited_ && snapshot_end_sequence_ == 0;   // by the standby, as it was
-    if (!is_orphan &&
-        (is_held || c.mirrored || !after(c.rcv.committed, c.rcv.irs) || c.state == tcp::State::syn_sent)) {
+    const bool has_promised_nothing =
+        c.mirrored || !after(c.rcv.committed, c.rcv.irs) || c.state == tcp::State::syn_sent;
+    if (!is_orphan && (is_held || (has_promised_nothing && !standby_is_full()))) {
       engine_.want_output(leg);
       return false;  // nothing has been promised on it yet: that can wait until there is room
     }
@@ -127,31 +115,7 @@ bool OwnerLog::write(uint32_t leg, Instant now) {
   }
   engine_.decide_edge(c);
   engine_.want_output(leg);  // ungated payload need not wait
-  return write_segments(leg, now);
-}
-
-// Both legs of a proxied session, or one leg, with the bytes between.
-bool OwnerLog::open_session(uint32_t leg, Instant now) {
-  auto& legs = engine_.legs();
-  uint32_t client = leg;
-  if (legs[leg].active_open && legs[leg].partner != tcp::kNone) client = legs[leg].partner;
-  const uint32_t backend = legs[client].partner;
-  if (legs[client].active_open || (backend != tcp::kNone && legs[backend].mirrored && legs[client].mirrored))
-    return false;
-  if (channel_.room() < bytes_to_open(client) + frame_payload_ || !gate_has_room()) return false;
-  const bool is_held = is_known(legs[client]);
-  if (!legs[client].mirrored && !enter(client, RecordKind::open, now)) return false;
-  if (backend != tcp::kNone && !legs[backend].mirrored && !enter(backend, RecordKind::bind, now))
-    return false;
-  bool whole = (is_held || write_output(client, now)) && write_segments(client, now);
-  if (backend != tcp::kNone) whole = write_segments(backend, now) && whole;
-  if (!whole) {
-    // The estimate was short: the rest follows when there is room.
-    engine_.want_log(client);
-    if (backend != tcp::kNone) engine_.want_log(backend);
-  }
-  ++snapshot_legs_;
-  return true;
+  return (output_.leg != engine_.legs().id_of(leg) || write_output(now)) && write_segments(leg, now);
 }
 
 bool OwnerLog::enter(uint32_t leg, RecordKind kind, Instant now) {
@@ -227,27 +191,6 @@ bool OwnerLog::write_agreed(uint32_t leg, Instant now) {
   return true;
 }
 
-// What an application has written and its peer has not acknowledged; nobody receives it a second time.
-bool OwnerLog::write_output(uint32_t leg, Instant now) {
-  const tcp::Connection& c = engine_.legs()[leg];
-  const tcp::Pipe& tx = engine_.pipes()[c.tx];
-  if (tx.source != tcp::kNone || c.tx == c.rx || c.partner != tcp::kNone || tx.held() == 0) return true;
-  tcp::ReadCursor cursor;
-  for (uint64_t offset = tx.head; offset < tx.tail;) {
-    const auto take =
-        static_cast<uint32_t>(std::min<uint64_t>(tx.tail - offset, frame_payload_ - sizeof(OutputRecord)));
-    uint8_t* at = channel_.append(static_cast<uint32_t>(sizeof(OutputRecord)) + take, now);
-    if (at == nullptr) return false;
-    OutputRecord r{};
-    r.header = header_of(RecordKind::output, sizeof r + take);
-    r.leg = leg;
-    std::memcpy(at, &r, sizeof r);
-    engine_.pipes().copy_out(tx, offset, take, at + sizeof r, cursor);
-    offset += take;
-  }
-  return true;
-}
-
 // The payload accepted since the last record, cut to fit frames; the last piece carries the whole state.
 bool OwnerLog::write_segments(uint32_t leg, Instant now) {
   tcp::Connection& c = engine_.legs()[leg];
@@ -305,16 +248,32 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
 
 void OwnerLog::write_close(tcp::LegId leg, Instant now) {
   if (state_ == State::closed) return;
-  // The slot is taken again and its new leg is in the stream already: that record has ended the old one.
-  if (engine_.legs().is_live(leg.index) && engine_.legs()[leg.index].mirrored) return;
-  uint8_t* at = channel_.append(sizeof(CloseRecord), now);
-  // The standby would keep a leg that is gone: its peer's reset ends it there too. Not worth stopping the
-  // service for.
-  if (at == nullptr) return drops_.count(DropReason::mirror_log_full);
-  CloseRecord r{};
-  r.header = header_of(RecordKind::close, sizeof r);
-  r.leg = leg.index;
-  std::memcpy(at, &r, sizeof r);
+  want_close(leg.index);
+  write_closes(now);
+}
+
+void OwnerLog::want_close(uint32_t leg) {
+  uint64_t& word = closes_[leg / 64];
+  const uint64_t bit = uint64_t{1} << leg % 64;
+  closes_waiting_ += (word & bit) == 0;
+  word |= bit;
+}
+
+bool OwnerLog::write_closes(Instant now) {
+  for (size_t i = 0; closes_waiting_ > 0 && i < closes_.size(); ++i)
+    for (; closes_[i] != 0; closes_[i] &= closes_[i] - 1, --closes_waiting_) {
+      const auto leg = static_cast<uint32_t>(i * 64 + static_cast<size_t>(std::countr_zero(closes_[i])));
+      // The slot is taken again and its new leg is in the stream already: that record has ended the old one.
+      if (engine_.legs().is_live(leg) && engine_.legs()[leg].mirrored) continue;
+      uint8_t* at = channel_.append(sizeof(CloseRecord), now);
+      if (at == nullptr) return false;
+      CloseRecord r{};
+      r.header = header_of(RecordKind::close, sizeof r);
+      r.leg = leg;
+      std::memcpy(at, &r, sizeof r);
+      if (Refusal* refusal = refusal_of(leg)) refusal->close_sequence = channel_.current_sequence();
+    }
+  return true;
 }
 
 bool OwnerLog::write_mark(bool is_end, Instant now) {
@@ -328,32 +287,17 @@ bool OwnerLog::write_mark(bool is_end, Instant now) {
   return true;
 }
 
-void OwnerLog::snapshot(uint32_t legs_most, Instant now) {
-  if (state_ != State::syncing || snapshot_end_sequence_ != 0) return;
-  auto& legs = engine_.legs();
-  for (; legs_most > 0 && snapshot_next_ < legs.capacity(); ++snapshot_next_) {
-    const uint32_t leg = snapshot_next_;
-    if (!legs.is_live(leg)) continue;
-    const tcp::Connection& c = legs[leg];
-    const tcp::Group& group = engine_.group(c.group);
-    if (c.mirrored || !c.protect || group.always_local || !group.voice || !carries(c)) continue;
-    // A backend leg comes with its client leg; one whose client is gone only has to finish.
-    if (c.active_open) continue;
-    if (!open_session(leg, now)) return;  // no room: go on here next time
-    --legs_most;
-  }
-  if (snapshot_next_ < legs.capacity()) return;
-  // Without a free frame the last session may still be on its way in.
-  if (channel_.room() >= frame_payload_ && write_mark(true, now))
-    snapshot_end_sequence_ = channel_.current_sequence();
-}
-
 void OwnerLog::on_ack(std::span<const uint8_t> payload, Instant now) {
   if (payload.size() < sizeof(MirrorAckHeader)) return drops_.count(DropReason::cluster_malformed);
   MirrorAckHeader ack;
   std::memcpy(&ack, payload.data(), sizeof ack);
   if (state_ == State::closed) return;
-  channel_.on_ack(ack, now);
+  const bool is_ours = channel_.on_ack(ack, now);
+  RefusedLeg refused;
+  for (auto rest = payload.subspan(sizeof ack); is_ours && load(rest, refused);
+       rest = rest.subspan(sizeof refused))
+    on_refused(refused, now);
+  unprotect_refused();
   commit_up_to(channel_.acknowledged());
   if (state_ == State::syncing && snapshot_end_sequence_ != 0 &&
       channel_.acknowledged() >= snapshot_end_sequence_)
@@ -366,6 +310,7 @@ void OwnerLog::commit_up_to(uint32_t sequence) {
     if (gate.sequence > sequence) return;
     ++gate_head_;
     if (!engine_.legs().is_live(gate.leg)) continue;
+    if (!refusals_.empty() && refusal_of(gate.leg.index) != nullptr) continue;
     engine_.commit(engine_.legs()[gate.leg.index], gate.nxt, gate.edge, gate.sendable);
     engine_.want_output(gate.leg.index);
   }

@@ -16,7 +16,8 @@ namespace understudy::mirror {
 //   drop()              the standby is lost: every leg is committed at once and counts as unprotected
 //
 // A leg that is not in the stream yet is put there whole (with its session) the first time that it changes,
-// or when the snapshot's cursor passes it.
+// or when the snapshot's cursor passes it. One for which the standby has no room is unprotected again; a
+// second later the cursor starts anew.
 class OwnerLog {
  public:
   enum class State : uint8_t { closed, syncing, synced };
@@ -56,6 +57,8 @@ class OwnerLog {
   Instant next_deadline() const { return channel_.next_deadline(); }
 
   State state() const { return state_; }
+  // It has refused a leg a moment ago: new ones go unprotected.
+  bool standby_is_full() const { return full_until_ != Instant::min(); }
   // Payload bytes that may be accepted before the next round of writes.
   uint64_t payload_budget() const;
   const ChannelSender& channel() const { return channel_; }
@@ -70,13 +73,20 @@ class OwnerLog {
     Seq edge;
     uint64_t sendable;
   };
+  // What an application had written when its leg entered the stream, and has not found room there yet.
+  struct Output {
+    tcp::LegId leg{tcp::kNone, 0};
+    uint64_t next = 0;  // stream offsets
+    uint64_t end = 0;
+  };
   bool open_session(uint32_t leg, Instant now);
   bool enter(uint32_t leg, RecordKind kind, Instant now);
   bool is_known(const tcp::Connection& c) const { return inherited_ && c.mirror_leg != tcp::kNone; }
   bool write_open(uint32_t leg, RecordKind kind, Instant now);
   bool write_adopt(uint32_t leg, Instant now);
   bool write_agreed(uint32_t leg, Instant now);
-  bool write_output(uint32_t leg, Instant now);
+  void begin_output(uint32_t leg);
+  bool write_output(Instant now);
   bool write_segments(uint32_t leg, Instant now);
   bool write_mark(bool is_end, Instant now);
   uint64_t bytes_of_soft(const tcp::Soft& soft) const;
@@ -85,6 +95,17 @@ class OwnerLog {
   uint64_t bytes_to_open(uint32_t client) const;
   bool gate_has_room() const { return gate_tail_ - gate_head_ < gates_.size(); }
   void commit_up_to(uint32_t sequence);
+  // A leg for which the standby has no room, until it knows that we know.
+  struct Refusal {
+    tcp::LegId leg;
+    uint32_t close_sequence = 0;  // 0: not written yet
+  };
+  void on_refused(const RefusedLeg& refused, Instant now);
+  void give_up_refused(uint32_t leg);
+  Refusal* refusal_of(uint32_t leg);  // null: none, or the slot is free
+  void unprotect_refused();
+  void want_close(uint32_t leg);
+  bool write_closes(Instant now);
 
   const tcp::GroupIndex group_;
   const uint32_t index_;
@@ -103,6 +124,11 @@ class OwnerLog {
   uint32_t snapshot_end_sequence_ = 0;  // 0: not written yet
   uint32_t release_sequence_ = 0;       // likewise
   bool inherited_ = false;
+  Output output_;
+  Instant full_until_ = Instant::min();  // the standby; min: it is not
+  std::vector<uint64_t> closes_;         // a bit per leg whose CLOSE waits for room
+  uint32_t closes_waiting_ = 0;
+  std::vector<Refusal> refusals_;
 };
 
 }  // namespace understudy::mirror

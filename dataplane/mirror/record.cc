@@ -2,6 +2,13 @@
 
 namespace understudy::mirror {
 
+RecordHeader header_of(RecordKind kind, size_t length) {
+  RecordHeader header{};
+  header.length = static_cast<uint16_t>(length);
+  header.kind = static_cast<uint8_t>(kind);
+  return header;
+}
+
 uint8_t options_of(const tcp::Connection& c) {
   return static_cast<uint8_t>((c.window_scaling ? kOptionWindowScaling : 0) |
                               (c.timestamps ? kOptionTimestamps : 0) | (c.sack ? kOptionSack : 0) |

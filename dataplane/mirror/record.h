@@ -143,7 +143,8 @@ struct MarkRecord {
   be32_t legs;  // that the snapshot held
 };
 
-uint8_t options_of(const tcp::Connection& c);  // OpenOption
+RecordHeader header_of(RecordKind kind, size_t length);  // of the whole record
+uint8_t options_of(const tcp::Connection& c);            // OpenOption
 LegState leg_state_of(const tcp::Connection& c, bool send_fin);
 
 // A fixed part from the front of a record; false if it is not that long.

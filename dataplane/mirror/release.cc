@@ -6,17 +6,6 @@
 #include "dataplane/mirror/soft_record.h"
 
 namespace understudy::mirror {
-namespace {
-
-RecordHeader header_of(RecordKind kind, size_t length) {
-  RecordHeader header{};
-  header.length = static_cast<uint16_t>(length);
-  header.kind = static_cast<uint8_t>(kind);
-  return header;
-}
-
-}  // namespace
-
 // Entries and bytes with their headers, generously: a leg's records leave together or wait for room.
 uint64_t OwnerLog::bytes_of_soft(const tcp::Soft& soft) const {
   uint64_t bytes = sizeof(SoftRecord) + frame_payload_;

@@ -30,9 +30,36 @@ void Replica::erase(uint32_t owner_leg) {
   --legs_held_;
 }
 
+// The owner counts a leg as protected until it hears otherwise.
+void Replica::refuse(uint32_t owner_leg, Seq iss) {
+  drops_.count(DropReason::mirror_no_room);
+  accept_refusal(owner_leg);
+  refused_.push_back({.leg = owner_leg, .iss = iss.raw()});
+}
+
+// Both legs stay as they are: if the owner dies before it has heard of it, they hold all that it has
+// promised.
+void Replica::refuse_session(uint32_t owner_leg) {
+  const tcp::ConnectionTable& legs = engine_.legs();
+  const uint32_t partner = legs[mapped(owner_leg)].partner;
+  refuse(owner_leg, legs[mapped(owner_leg)].snd.iss);
+  if (partner != tcp::kNone && legs[partner].mirror_leg != tcp::kNone)
+    refuse(legs[partner].mirror_leg, legs[partner].snd.iss);
+}
+
+bool Replica::is_refused(uint32_t owner_leg) const {
+  return std::ranges::any_of(refused_,
+                             [&](const RefusedLeg& refused) { return refused.leg.get() == owner_leg; });
+}
+
+void Replica::accept_refusal(uint32_t owner_leg) {
+  std::erase_if(refused_, [owner_leg](const RefusedLeg& refused) { return refused.leg.get() == owner_leg; });
+}
+
 void Replica::forget_mapped() {
   for (uint32_t owner_leg = 0; owner_leg < by_owner_leg_.size(); ++owner_leg) erase(owner_leg);
   incomplete_.clear();
+  refused_.clear();
   handed_.clear();
   released_.clear();
 }
@@ -136,12 +163,17 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   const uint32_t owner_leg = r.leg.get();
   if (owner_leg >= kOwnerLegsMax || r.state.state > static_cast<uint8_t>(tcp::State::time_wait)) return false;
   erase(owner_leg);
+  accept_refusal(owner_leg);
   released_.clear();  // it goes on after all
+  const Seq iss(r.iss.get());
   const FlowKey key{IpAddress(r.local), IpAddress(r.remote), PortNumber(r.local_port.get()),
                     PortNumber(r.remote_port.get())};
   const tcp::Service* service = engine_.find_service(ServiceId(r.service.get()));
   // A service that this node does not know, or a group that it owns itself: configurations or views differ.
-  if (service == nullptr || engine_.group(service->group).voice) return true;
+  if (service == nullptr || engine_.group(service->group).voice) {
+    refuse(owner_leg, iss);
+    return true;
+  }
   if (const uint32_t old = engine_.legs().find(key); old != tcp::kNone) {
     const auto known = std::ranges::find(by_owner_leg_, old);
     if (known != by_owner_leg_.end())
@@ -149,11 +181,17 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
     else
       engine_.erase_mirrored(old);  // left over from before a fence
   }
+  const uint32_t client =
+      is_bind && r.partner.get() < by_owner_leg_.size() ? mapped(r.partner.get()) : tcp::kNone;
   const uint32_t leg = engine_.insert_mirrored(key, service);
-  if (leg == tcp::kNone)
-    return true;  // table full: the leg stays unprotected here, the count of legs shows it
+  if (leg == tcp::kNone || (is_bind && client == tcp::kNone)) {
+    if (leg != tcp::kNone) engine_.erase_mirrored(leg);
+    refuse(owner_leg, iss);
+    if (client != tcp::kNone) refuse_session(r.partner.get());
+    return true;
+  }
   tcp::Connection& c = engine_.legs()[leg];
-  c.snd.iss = Seq(r.iss.get());
+  c.snd.iss = iss;
   c.rcv.irs = Seq(r.irs.get());
   c.ts_offset = r.ts_offset.get();
   c.snd.wnd_max = r.snd_wnd_max.get();
@@ -170,12 +208,6 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   c.active_open = r.options & kOptionActiveOpen;
   engine_.note_heard(c, now);
   c.mirror_leg = owner_leg;
-  const uint32_t client =
-      is_bind && r.partner.get() < by_owner_leg_.size() ? mapped(r.partner.get()) : tcp::kNone;
-  if (is_bind && client == tcp::kNone) {  // its client leg found no room here
-    engine_.erase_mirrored(leg);
-    return true;
-  }
   if (is_bind) {
     // The backend leg that this one replaces; its CLOSE may have found no room in the log.
     const auto former = std::ranges::find(by_owner_leg_, engine_.legs()[client].partner);
@@ -184,6 +216,7 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
     engine_.link(client, leg);
   } else if (!service->application->attach(engine_, leg)) {
     engine_.erase_mirrored(leg);
+    refuse(owner_leg, iss);
     return true;
   } else {
     tcp::Pipe& rx = engine_.pipes()[c.rx];
@@ -217,7 +250,7 @@ bool Replica::apply_agreed(std::span<const uint8_t> record, Instant now) {
   AgreedRecord r;
   if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
   const uint32_t leg = mapped(r.leg.get());
-  if (leg == tcp::kNone) return true;
+  if (leg == tcp::kNone || is_refused(r.leg.get())) return true;
   tcp::Connection& c = engine_.legs()[leg];
   c.rcv.irs = Seq(r.irs.get());
   c.mss_agreed = std::max<uint16_t>(r.mss.get(), 64);
@@ -243,27 +276,32 @@ bool Replica::apply_segment(std::span<const uint8_t> record, Instant now) {
   if (payload.size() < s.payload_length.get() || s.state > static_cast<uint8_t>(tcp::State::time_wait))
     return false;
   const uint32_t leg = mapped(r.leg.get());
-  if (leg == tcp::kNone) return true;
+  if (leg == tcp::kNone || is_refused(r.leg.get())) return true;
   tcp::Connection& c = engine_.legs()[leg];
+  tcp::Pipe& rx = engine_.pipes()[c.rx];
+  tcp::Pipe& tx = engine_.pipes()[c.tx];
+  const bool has_begun = static_cast<tcp::State>(s.state) != tcp::State::syn_sent;
+  const bool fin = s.flags & kLegFinReceived;
+  if (has_begun) {
+    const uint64_t end = tcp::receive_offset_of(c, Seq(s.rcv_nxt.get()), rx.tail) - (fin ? 1 : 0);
+    const uint64_t begin = end - s.payload_length.get();
+    if (begin > rx.tail) {
+      // Bytes that the sink acknowledged before they came were never held by anybody.
+      if (begin > rx.head) return false;
+      rx.tail = begin;
+    }
+    if (begin < rx.tail || end < rx.tail) return false;
+    if (!engine_.pipes().append_bytes(rx, payload.first(s.payload_length.get()))) {
+      refuse_session(r.leg.get());
+      return true;
+    }
+  }
   if (s.flags & kLegComplete) std::erase(incomplete_, r.leg.get());
   released_.clear();
   if (c.soft != tcp::kNone) engine_.forget_soft(leg);  // it goes on after all
   engine_.note_heard(c, now);
   apply_state(c, leg, s);
-  if (c.state == tcp::State::syn_sent) return true;
-
-  tcp::Pipe& rx = engine_.pipes()[c.rx];
-  tcp::Pipe& tx = engine_.pipes()[c.tx];
-  const bool fin = s.flags & kLegFinReceived;
-  const uint64_t end = tcp::receive_offset_of(c, c.rcv.nxt, rx.tail) - (fin ? 1 : 0);
-  const uint64_t begin = end - s.payload_length.get();
-  if (begin > rx.tail) {
-    // Bytes that the sink acknowledged before they came were never held by anybody.
-    if (begin > rx.head) return false;
-    rx.tail = begin;
-  }
-  if (begin < rx.tail || end < rx.tail) return false;
-  if (!engine_.pipes().append_bytes(rx, payload.first(s.payload_length.get()))) return false;
+  if (!has_begun) return true;
   if (c.snd.una != c.snd.iss) {
     if (s.flags & kLegSendFin) tx.fin = true;
     engine_.pipes().acknowledge(tx, engine_.offset_of_ack(c, c.snd.una));
@@ -283,14 +321,17 @@ bool Replica::apply_output(std::span<const uint8_t> record) {
   OutputRecord r;
   if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
   const uint32_t leg = mapped(r.leg.get());
-  if (leg == tcp::kNone) return true;
-  return engine_.pipes().append_bytes(engine_.pipes()[engine_.legs()[leg].tx], record.subspan(sizeof r));
+  if (leg == tcp::kNone || is_refused(r.leg.get())) return true;
+  if (!engine_.pipes().append_bytes(engine_.pipes()[engine_.legs()[leg].tx], record.subspan(sizeof r)))
+    refuse_session(r.leg.get());
+  return true;
 }
 
 bool Replica::apply_close(std::span<const uint8_t> record) {
   CloseRecord r;
   if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
   std::erase(incomplete_, r.leg.get());
+  accept_refusal(r.leg.get());
   // A backend that never answered: another one is chosen, by the owner's next BIND or by whoever takes over.
   if (const uint32_t leg = mapped(r.leg.get()); leg != tcp::kNone) {
     const tcp::Connection& c = engine_.legs()[leg];

@@ -25,6 +25,9 @@ class Replica : public ChannelReceiver::Consumer {
 
   void on_open(uint32_t generation, Instant now) override;
   bool on_frame(std::span<const uint8_t> records, rte_mbuf* frame, Instant now) override;
+  // Legs that found no room here and that the owner has not closed yet: it has to be told. Their records are
+  // not applied any more.
+  std::span<const RefusedLeg> refused() const { return refused_; }
 
   // Out of date, by our own judgement or the owner's word: forgets its legs.
   void mark_stale();
@@ -72,16 +75,21 @@ class Replica : public ChannelReceiver::Consumer {
   void forget_all();
   void forget_mapped();
   void erase(uint32_t owner_leg);
+  void refuse(uint32_t owner_leg, Seq iss);
+  void refuse_session(uint32_t owner_leg);
+  bool is_refused(uint32_t owner_leg) const;
+  void accept_refusal(uint32_t owner_leg);
   uint32_t& mapped(uint32_t owner_leg);
 
   tcp::Engine& engine_;
   State state_ = State::none;
   std::vector<uint32_t> by_owner_leg_;  // our leg for the owner's, tcp::kNone if there is none
   std::vector<uint32_t> incomplete_;    // owner's legs that have not arrived whole
-  std::vector<tcp::LegId> handed_;      // our legs whose soft state has come
-  std::vector<tcp::LegId> inherited_;   // our own legs, until the owner's stream has adopted each
-  bool awaits_heir_ = false;            // the next stream continues what we inherited
-  bool inheriting_ = false;             // until that stream's snapshot has ended
+  std::vector<RefusedLeg> refused_;
+  std::vector<tcp::LegId> handed_;     // our legs whose soft state has come
+  std::vector<tcp::LegId> inherited_;  // our own legs, until the owner's stream has adopted each
+  bool awaits_heir_ = false;           // the next stream continues what we inherited
+  bool inheriting_ = false;            // until that stream's snapshot has ended
   std::vector<tcp::GroupIndex> released_;
   bool owner_leaves_ = false;
   uint32_t legs_held_ = 0;

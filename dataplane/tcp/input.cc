@@ -323,9 +323,7 @@ void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
   const bool in_order = begin == rx.tail;
   if (!in_order && soft.reassembly_count >= settings_.reassembly_max)
     return drop(arrival, DropReason::tcp_reassembly_full);
-  // The last quarter is for bytes in order: they can leave again.
-  if (!in_order && pipes_.pinned() > pipes_.pinned_max() / 4 * 3)
-    return drop(arrival, DropReason::tcp_receive_memory);
+  if (!in_order && !pipes_.has_room_for_early()) return drop(arrival, DropReason::tcp_receive_memory);
   const uint32_t chunk = pipes_.make_chunk(arrival.frame, data_offset, static_cast<uint16_t>(length), begin);
   arrival.frame = nullptr;
   if (chunk == kNone) return drop(arrival, DropReason::tcp_receive_memory);

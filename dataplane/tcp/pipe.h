@@ -81,6 +81,10 @@ class PipeStore {
   bool has_room() const {
     return pinned_ + kFrameCharge <= settings_.pinned_max && chunks_.taken() < settings_.chunks;
   }
+  // The same for bytes that come too early. The last quarter is for bytes in order: they can leave again.
+  bool has_room_for_early() const {
+    return pinned_ <= settings_.pinned_max / 4 * 3 && chunks_.taken() < settings_.chunks / 4 * 3;
+  }
   uint64_t pinned() const { return pinned_; }
   uint64_t pinned_max() const { return settings_.pinned_max; }
 

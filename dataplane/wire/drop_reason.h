@@ -73,6 +73,7 @@ namespace understudy {
   X(cluster_unproven, "cluster frame of an incarnation that has not answered our greeting yet")      \
   X(mirror_out_of_window, "mirror frame outside the channel's window")                               \
   X(mirror_superseded, "mirror frame of an owner whose epoch is over, or that we do not follow")     \
+  X(mirror_no_room, "connection not mirrored: this node's tables or buffers are full")                  \
   X(mirror_record_malformed, "mirror record malformed")
 
 enum class DropReason : uint8_t {

@@ -136,7 +136,7 @@ void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
     }
     if (stream.replica->state() == mirror::Replica::State::stale && stream.channel->is_open())
       stream.channel->close();
-    stream.channel->send_ack_if_due(now);
+    stream.channel->send_ack_if_due(stream.replica->refused(), now);
   }
 }
 
@@ -196,7 +196,7 @@ void Worker::mirror_round(Instant now) {
       log->flush(now);
       log->tick(now);
       budget = std::min(budget, log->payload_budget());
-      synced = synced && log->state() == mirror::OwnerLog::State::synced;
+      synced = synced && log->state() == mirror::OwnerLog::State::synced && !log->standby_is_full();
     }
     engine_.group(group).accepts = settings_.groups[group].accept_unprotected || synced;
   }

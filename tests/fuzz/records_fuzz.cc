@@ -71,7 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         const std::span<const uint8_t> bytes(rte_pktmbuf_mtod(frame, const uint8_t*), frame->data_len);
         channel.receive(how & 0x10 ? BootId(3) : kOwnersBoot, bytes, frame, replica, bench.now);
       }
-      channel.send_ack_if_due(bench.now);
+      channel.send_ack_if_due(replica.refused(), bench.now);
     }
     channel.close();
     replica.release(0);

@@ -27,10 +27,16 @@ tcp::Service service_on(const IpAddress& address, uint16_t port, tcp::Applicatio
           .application = &application};
 }
 
-tcp::EngineSettings engine_settings(bool is_node, const MirroredPair::Settings& settings) {
+struct Room {
+  uint32_t legs = 64;
+  uint32_t chunks = 4096;
+};
+
+tcp::EngineSettings engine_settings(bool is_node, const Room& room, const MirroredPair::Settings& settings) {
   tcp::EngineSettings s;
-  s.legs = s.active_legs = 64;
-  s.chunks = s.sent_segments = 4096;
+  s.legs = s.active_legs = room.legs;
+  s.chunks = room.chunks;
+  s.sent_segments = 4096;
   s.receive_buffer = settings.receive_buffer;
   if (is_node) s.syn_cookies = settings.syn_cookies;
   s.time_wait = 10s;  // outlasts a few lost retransmissions of a FIN
@@ -83,11 +89,11 @@ struct MirroredPair::Cluster {
 };
 
 struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
-  Node(MirroredPair& p, bool is_node, uint64_t seed)
+  Node(MirroredPair& p, bool is_node, const Room& room, uint64_t seed)
       : pair(p),
         random(seed),
-        engine(engine_settings(is_node, p.settings_), Secret{{1, 2, 3}}, shards(), test_mbuf_pool(), *this,
-               random, p.now_) {}
+        engine(engine_settings(is_node, room, p.settings_), Secret{{1, 2, 3}}, shards(), test_mbuf_pool(),
+               *this, random, p.now_) {}
   void transmit(rte_mbuf* frame, const FlowKey& key) override { pair.transmit(*this, frame, key); }
   void transmit_cluster(rte_mbuf* frame) override { pair.transmit_cluster(*this, frame); }
 
@@ -101,7 +107,7 @@ struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
 };
 
 std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(bool is_client) {
-  auto host = std::make_unique<Node>(*this, false, random_.next());
+  auto host = std::make_unique<Node>(*this, false, Room(), random_.next());
   host->conversation = std::make_unique<Conversation>(settings_.plans, is_client, start_);
   host->engine.add_group(GroupId(1), true);
   host->engine.add_address(0, is_client ? addresses_.client : addresses_.backend);
@@ -110,8 +116,8 @@ std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(bool is_client) {
   return host;
 }
 
-std::unique_ptr<MirroredPair::Node> MirroredPair::make_node() {
-  auto node = std::make_unique<Node>(*this, true, random_.next());
+std::unique_ptr<MirroredPair::Node> MirroredPair::make_node(uint32_t legs, uint32_t chunks) {
+  auto node = std::make_unique<Node>(*this, true, Room{legs, chunks}, random_.next());
   node->cluster = std::make_unique<Cluster>(*this, node->engine, *node, BootId(next_boot_++));
   mirror::ChannelSender::Settings channel;
   channel.window = settings_.channel_window;
@@ -132,7 +138,7 @@ MirroredPair::MirroredPair(const Settings& settings)
   client_ = make_host(true);
   backend_ = make_host(false);
   nodes_.push_back(make_node());
-  nodes_.push_back(make_node());
+  nodes_.push_back(make_node(settings.second_node_legs, settings.second_node_chunks));
   owner_ = nodes_[0].get();
   standby_ = nodes_[1].get();
   owner_->engine.take_over(0, Epoch{next_epoch_++, NodeId(1)}, now_, 0ms);
@@ -326,7 +332,7 @@ void MirroredPair::settle(Node& node) {
   }
   if (node.cluster == nullptr) return;
   node.log->tick(now_);
-  node.cluster->receiver.send_ack_if_due(now_);
+  node.cluster->receiver.send_ack_if_due(node.cluster->replica.refused(), now_);
   const auto& channel = node.log->channel();
   if (channel.waiting_since() != kNever && channel.waiting_since() + settings_.standby_timeout < now_) {
     ++standby_drops_;
@@ -458,8 +464,9 @@ void MirroredPair::note_unprotected_sessions() {
                                    PortNumber(static_cast<uint16_t>(kFirstClientPort + i))});
     const bool is_new = leg == tcp::kNone && client_->conversation->of_session(i)->heard == 0;
     if (is_new) continue;  // its SYN is still to come
-    bool whole = ready;
-    if (leg != tcp::kNone && !ready) {
+    const bool is_mirrored = leg == tcp::kNone || dead_->engine.legs()[leg].mirrored;
+    bool whole = ready && (is_mirrored || replica.is_inheriting());
+    if (leg != tcp::kNone && !whole) {
       const tcp::Connection& c = dead_->engine.legs()[leg];
       whole = !after(c.rcv.committed, c.rcv.irs);  // nothing was promised: the SYN will be sent again
     }
@@ -578,6 +585,18 @@ void MirroredPair::check_leg_count(Node& node) {
 bool MirroredPair::is_synced() const {
   return owner_->log->state() == mirror::OwnerLog::State::synced &&
          standby_->cluster->replica.state() == mirror::Replica::State::synced;
+}
+
+uint32_t MirroredPair::legs_of_owner() const {
+  return owner_->engine.group(0).legs;
+}
+
+uint32_t MirroredPair::legs_mirrored() const {
+  return owner_->engine.group(0).legs_mirrored;
+}
+
+uint32_t MirroredPair::legs_held_by_standby() const {
+  return standby_->cluster->replica.legs();
 }
 
 bool MirroredPair::taken_over() const {

@@ -41,6 +41,8 @@ class MirroredPair {
     bool mirrored_from_the_start = true;
     uint32_t channel_window = 1024;
     uint32_t receive_buffer = 100'000;
+    uint32_t second_node_legs = 64;  // room of the first standby
+    uint32_t second_node_chunks = 4096;
     tcp::SynCookies syn_cookies = tcp::SynCookies::automatic;  // of the nodes
     Duration detection = 100ms;
     Duration reset_hold = 500ms;
@@ -72,6 +74,9 @@ class MirroredPair {
   bool all_done();   // every session has ended as planned, or was not protected when its owner died
   bool all_quiet();  // no leg is left on the hosts
   bool is_synced() const;
+  uint32_t legs_of_owner() const;
+  uint32_t legs_mirrored() const;  // as the owner shows them
+  uint32_t legs_held_by_standby() const;
   bool taken_over() const;
   std::vector<std::string> faults() const;
   std::string describe();
@@ -109,7 +114,7 @@ class MirroredPair {
   };
 
   std::unique_ptr<Node> make_host(bool is_client);
-  std::unique_ptr<Node> make_node();
+  std::unique_ptr<Node> make_node(uint32_t legs = 64, uint32_t chunks = 4096);
   void begin_sessions();
   void enqueue(rte_mbuf* mbuf, Node* from, Node* to, const Path& path);
   void refuse_too_large(rte_mbuf* mbuf, Node* from, const Path& path);

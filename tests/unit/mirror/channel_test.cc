@@ -90,7 +90,7 @@ class Channel : public testing::Test, public FrameSink {
       wire_.pop();
       deliver(frame);
     }
-    receiver->send_ack_if_due(now);
+    receiver->send_ack_if_due({}, now);
     sender->tick(now);
   }
   void deliver(rte_mbuf* frame) {

@@ -131,6 +131,22 @@ std::vector<Scenario> scenarios() {
                    {.request = 9000, .response = 9000, .rounds = 3, .start = 5ms}},
          .mirrored_from_the_start = false},
        true},
+      // What the application has written and nobody reads is more than the window takes at once.
+      {"standby_joins_through_a_small_window",
+       S{.plans = {{.service = Service::echo, .request = 90'000, .client_deaf_for = 60ms},
+                   {.request = 20'000, .response = 90'000, .rounds = 0, .client_deaf_for = 60ms},
+                   {.service = Service::echo, .request = 60'000, .client_deaf_for = 90ms},
+                   {.request = 9000, .response = 9000, .rounds = 3, .start = 5ms}},
+         .mirrored_from_the_start = false,
+         .channel_window = 16},
+       true, false, 200},
+      {"standby_has_few_buffers",
+       S{.plans =
+             {{.request = 90'000, .response = 90'000, .rounds = 0, .client_deaf_for = 50ms},
+              {.request = 90'000, .response = 90'000, .rounds = 0, .start = 1ms, .backend_deaf_for = 50ms},
+              {.service = Service::tally, .request = 30'000, .start = 1ms}},
+         .second_node_chunks = 48},
+       false, false, 200},
       {"second_takeover",
        S{.plans = {{.service = proxy, .request = 150'000, .response = 150'000, .rounds = 0},
                    {.service = Service::tally, .request = 60'000},
@@ -236,6 +252,67 @@ TEST(EndedSessions, SayNothingAtATakeover) {
   EXPECT_EQ(pair.faults(), std::vector<std::string>());
 }
 
+// What is shown as protected is protected: the owner hears of legs that found no room at its standby, and
+// offers them again when there may be some.
+TEST(FullStandby, IsToldAndMended) {
+  MirroredPair::Settings settings;
+  for (int i = 0; i < 3; ++i)
+    settings.plans.push_back({.request = 2000, .response = 2000, .rounds = 2, .second_turn_at = 3s});
+  for (int i = 0; i < 3; ++i)
+    settings.plans.push_back(
+        {.request = 2000, .response = 2000, .rounds = 2, .start = 50ms, .second_turn_at = 20s});
+  settings.second_node_legs = 7;
+  MirroredPair pair(settings);
+  pair.run_until([] { return false; }, 1s);
+  EXPECT_EQ(pair.legs_of_owner(), 12U);
+  EXPECT_EQ(pair.legs_mirrored(), 6U);
+  EXPECT_EQ(pair.legs_held_by_standby(), 6U);
+  // The first three end, and time passes their TIME-WAIT: there is room for the others, which say nothing.
+  pair.run_until([] { return false; }, 17s);
+  EXPECT_EQ(pair.legs_of_owner(), 6U);
+  EXPECT_EQ(pair.legs_mirrored(), 6U);
+  EXPECT_EQ(pair.legs_held_by_standby(), 6U);
+  pair.crash_owner(MirroredPair::InFlight::arrives);
+  EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 30s)) << pair.describe();
+  EXPECT_EQ(pair.faults(), std::vector<std::string>());
+  EXPECT_EQ(pair.sessions_lost(), 0U);
+}
+
+// Whatever of this has happened when the owner dies, what counts as protected survives.
+TEST(FullStandby, KeepsWhatItHas) {
+  for (uint64_t crash_at = 120; crash_at < 320; crash_at += 5) {
+    MirroredPair::Settings settings;
+    settings.plans = {{.request = 20'000, .response = 20'000, .rounds = 3},
+                      {.service = Service::echo, .request = 30'000},
+                      {.request = 20'000, .response = 20'000, .rounds = 3, .start = 1ms},
+                      {.service = Service::tally, .request = 30'000, .start = 1ms},
+                      {.request = 9000, .response = 9000, .rounds = 3, .start = 2ms},
+                      {.request = 9000, .response = 9000, .rounds = 3, .start = 3ms}};
+    settings.second_node_legs = 5;
+    MirroredPair pair(settings);
+    while (pair.events() < crash_at) pair.step();
+    EXPECT_LE(pair.legs_mirrored(), 5U);
+    pair.crash_owner(static_cast<MirroredPair::InFlight>(crash_at % 3));
+    EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 30s)) << crash_at << pair.describe();
+    EXPECT_EQ(pair.faults(), std::vector<std::string>()) << crash_at;
+    EXPECT_LT(pair.sessions_lost(), settings.plans.size()) << crash_at;
+  }
+}
+
+// CLOSE waits for room like every other record: the standby keeps nothing that has ended.
+TEST(SmallWindow, LosesNoClose) {
+  MirroredPair::Settings settings;
+  settings.plans.push_back({.request = 300'000, .response = 300'000, .rounds = 0});
+  for (int i = 0; i < 20; ++i)
+    settings.plans.push_back({.request = 500, .response = 10, .start = i * 1ms, .client_resets_at = 5});
+  settings.peer_path.delay = 3ms;
+  settings.channel_window = 8;
+  MirroredPair pair(settings);
+  EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 60s)) << pair.describe();
+  EXPECT_TRUE(pair.run_until([&] { return pair.all_quiet(); }, 60s)) << pair.describe();
+  EXPECT_EQ(pair.legs_held_by_standby(), 0U);
+}
+
 MirroredPair::Path random_path(Random& random) {
   return {.delay = Duration(1us) * (20 + random.below(2000)),
           .loss_per_mille = random.chance(1, 2) ? random.below(60) : 0,
@@ -269,6 +346,7 @@ MirroredPair::Settings random_settings(uint64_t seed) {
   s.first_backend_refuses = random.chance(1, 5);
   s.channel_window = random.chance(1, 4) ? 32 : 1024;
   s.receive_buffer = random.chance(1, 3) ? 20'000 : 100'000;
+  if (random.chance(1, 8)) s.second_node_chunks = 40 + random.below(80);
   return s;
 }
 
@@ -325,7 +403,9 @@ TEST(RandomCrashes, FoundBefore) {
 TEST(RandomCrashes, APeerLinkThatFailsAndReturnsLosesNothing) {
   const unsigned mbufs = test_mbufs_in_use();
   for (uint64_t seed = first_seed(); seed < first_seed() + seeds() / 2 && !HasFailure(); ++seed) {
-    MirroredPair pair(random_settings(seed));
+    MirroredPair::Settings settings = random_settings(seed);
+    settings.second_node_chunks = MirroredPair::Settings().second_node_chunks;  // room for everybody
+    MirroredPair pair(settings);
     Random random(seed);
     const uint64_t cut_at = 1 + random.below(300);
     while (pair.events() < cut_at) pair.step();

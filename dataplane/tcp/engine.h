@@ -70,8 +70,8 @@ struct EngineSettings {
   uint32_t stalled_max = 2048;
   uint32_t stalled_per_source_max = 256;
   Duration stalled_grace = 10s;
-  uint8_t syn_retries = 7;                  // some three minutes (RFC 9293, MUST-23)
-  uint8_t answer_retries = 5;               // of a SYN-ACK: who asked may never have existed
+  uint8_t syn_retries = 7;     // some three minutes (RFC 9293, MUST-23)
+  uint8_t answer_retries = 5;  // of a SYN-ACK: who asked may never have existed
   uint8_t data_retries = 15;
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
   Ecn ecn = Ecn::accept;
@@ -377,10 +377,11 @@ class Engine {
   void mark_outgoing(Soft& soft, bool new_data, wire::TcpSegmentToSend& segment);
 
   // reassembly.cc
-  void queue_out_of_order(Connection& c, Soft& soft, uint32_t chunk);
+  void queue_out_of_order(const Connection& c, Soft& soft, uint32_t chunk);
   void deliver_reassembled(Connection& c, Soft& soft);
   void deliver(Connection& c, uint32_t leg, Instant now);
-  uint8_t fill_sack_blocks(const Connection& c, const Soft& soft, wire::TcpOptions& options) const;
+  void note_duplicate(const Connection& c, Soft& soft, uint64_t begin, uint64_t end);
+  void fill_sack_blocks(const Connection& c, Soft& soft, wire::TcpOptions& options);
   void drop_reassembly(Soft& soft);
 
   // output.cc
@@ -488,6 +489,7 @@ class Engine {
   std::vector<TimeWaitEntry> time_wait_;
   size_t time_wait_head_ = 0;
   size_t time_wait_count_ = 0;
+  bool duplicate_noted_ = false;       // by the segment that is being looked at (RFC 2883)
   const FlowKey* stranger_ = nullptr;  // whose segment is being looked at, unless he has a connection
   Origin stranger_origin_;
   Sweep sweep_;

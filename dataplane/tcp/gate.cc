@@ -6,13 +6,14 @@
 namespace understudy::tcp {
 
 void Engine::decide_edge(Connection& c) {
-  if (c.rx == kNone || c.state == State::syn_sent || c.fin_received) return;
+  if (c.rx == kNone || c.state == State::syn_sent) return;
   const Pipe& rx = pipes_[c.rx];
   const uint64_t held = std::min<uint64_t>(rx.held(), c.receive_buffer);
   int64_t free = static_cast<int64_t>(c.receive_buffer - held);
   // A unit that cannot be shifted into 16 bits would be cut off by the header field.
   free = std::min<int64_t>(free, int64_t{65535} << c.rcv_scale);
-  const Seq wanted = receive_seq_of(c, rx.tail) + free;
+  // A FIN takes a number and no room: what stands behind it is as wide as before, as other systems have it.
+  const Seq wanted = receive_seq_of(c, rx.tail) + (c.fin_received ? 1 : 0) + free;
   if (after(wanted, c.rcv.edge)) c.rcv.edge = wanted;
 }
 

@@ -83,6 +83,7 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
   Connection& c = legs_[leg];
   const wire::TcpSegment& s = arrival.segment;
   const Instant now = arrival.now;
+  duplicate_noted_ = false;
   if (!c.resumed) {
     resume(c, leg, now);
     if (!legs_.is_live(leg)) return;
@@ -152,8 +153,8 @@ bool Engine::segment_acceptable(Connection& c, const wire::TcpSegment& s, Instan
     acceptable = window != 0 && (starts_inside || within(s.seq + (length - 1), c.rcv.nxt, window_length));
   // A segment that fills the window to its edge and ends in a pure ACK position is in order all the same.
   if (acceptable) return true;
-  if (length == 0 && s.seq == c.rcv.nxt + window) return true;
   if (s.has(wire::kRst)) return false;
+  if (length == 0 && s.seq == c.rcv.nxt + window) return true;
   Soft& soft = soft_[c.soft];
   if (length == 0 || !before(s.seq, c.rcv.nxt)) {
     challenge(c, soft.leg, now);  // a keepalive or window probe, an old duplicate, or a guess
@@ -161,6 +162,10 @@ bool Engine::segment_acceptable(Connection& c, const wire::TcpSegment& s, Instan
   }
   ++soft.duplicate_acks_owed;  // waits until what it duplicates is committed
   soft.duplicate_ack_at = c.rcv.nxt;
+  if (c.rx != kNone && s.payload_length > 0) {
+    const uint64_t begin = receive_offset_of(c, s.seq, pipes_[c.rx].tail);
+    note_duplicate(c, soft, begin, begin + s.payload_length);
+  }
   if (c.state == State::time_wait && s.has(wire::kFin)) c.active_ms = engine_ms(now);  // waits anew
   want_output(soft.leg);
   return false;
@@ -305,6 +310,7 @@ void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
   if (begin + length > limit) length = begin < limit ? static_cast<uint32_t>(limit - begin) : 0;
   const bool all_old = static_cast<int64_t>(begin + length - rx.tail) <= 0;
   if (length == 0) return drop(arrival, DropReason::tcp_window_exceeded);
+  if (begin < rx.tail) note_duplicate(c, soft, begin, std::min(begin + length, rx.tail));
   if (all_old) {
     ++soft.duplicate_acks_owed;
     soft.duplicate_ack_at = c.rcv.nxt;
@@ -315,6 +321,7 @@ void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
   if (!pipes_.has_room()) return drop(arrival, DropReason::tcp_receive_memory);
   uint16_t data_offset = static_cast<uint16_t>(arrival.frame->data_off + s.payload_offset);
   if (begin < rx.tail || static_cast<int64_t>(begin) < 0) {  // the front is a duplicate
+    soft.ack_now = true;                                     // who repeats is waiting
     const auto old = static_cast<uint32_t>(rx.tail - begin);
     begin += old;
     data_offset = static_cast<uint16_t>(data_offset + old);

@@ -26,6 +26,10 @@ void Engine::output(uint32_t leg, Instant now) {
   if (soft == nullptr) return;
   if (!is_synchronised(c.state)) {
     send_syn(c, leg, *soft, now);
+    // RFC 9293 section 3.10.7.4 challenges a guess in SYN-RECEIVED, too.
+    const bool answers = soft->challenge_ack && c.state == State::syn_received;
+    soft->challenge_ack = false;
+    if (answers && after(c.rcv.committed, c.rcv.irs)) send_empty(c, soft, c.snd.nxt, wire::kAck, now);
     arm(c, *soft);
     return;
   }
@@ -260,7 +264,7 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
   if (c.state == State::syn_sent ? settings_.timestamps : c.timestamps)
     segment.options.timestamps = {groups_[c.group].clock.millis(now) + c.ts_offset,
                                   (flags & wire::kAck) ? c.ts_recent : 0};
-  if (!is_syn && c.sack && soft != nullptr && soft->reassembly_first != kNone &&
+  if (!is_syn && c.sack && soft != nullptr && (soft->reassembly_first != kNone || soft->duplicate.due) &&
       c.rcv.committed == c.rcv.nxt) {
     fill_sack_blocks(c, *soft, segment.options);
     // RFC 9293 section 3.7.1: options count against the payload. A full segment says no blocks; the
@@ -270,6 +274,7 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
       segment.options.sack_count =
           static_cast<uint8_t>(std::min(uint32_t{segment.options.sack_count}, room < 4 ? 0 : (room - 4) / 8));
     }
+    if (segment.options.sack_count > 0) soft->duplicate.due = false;  // RFC 2883 section 4: said once
   }
   if (flags & wire::kAck) {
     c.rcv.acked = c.rcv.committed;
@@ -300,6 +305,7 @@ void Engine::hand_out(rte_mbuf* frame, const FlowKey& key, Origin origin) {
 }
 
 bool Engine::window_update_due(const Connection& c) const {
+  if (c.fin_received) return false;  // nothing will come into it
   const int32_t gain = c.rcv.committed_edge - c.rcv.edge_sent;
   if (gain <= 0) return false;
   const int32_t left = c.rcv.edge_sent - c.rcv.nxt;

@@ -84,6 +84,13 @@ struct Soft {
   uint32_t reassembly_count = 0;
   uint64_t last_out_of_order =
       0;  // offset of the newest out-of-order arrival: its block is reported first (RFC 2018)
+  // Offsets in the blocks that were reported last, in their order; UINT64_MAX: none.
+  std::array<uint64_t, 4> reported = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+  struct Duplicate {  // RFC 2883: bytes that came once more, to be reported once
+    bool due = false;
+    Seq left;
+    Seq right;
+  } duplicate;
   bool fin_out_of_order = false;  // a FIN waits behind a hole, at fin_offset
   uint64_t fin_offset = 0;
   uint32_t duplicate_acks_owed = 0;

@@ -16,7 +16,12 @@ void expect_whole(Script& s, const std::vector<std::string>& pieces, const std::
   s.establish(options);
   for (const size_t piece : order) s.arrives(pieces[piece] + " ack 1");
   const std::string sent = s.left();
-  const std::string last = sent.substr(sent.rfind('\n') == std::string::npos ? 0 : sent.rfind('\n') + 1);
+  std::string last = sent.substr(sent.rfind('\n') == std::string::npos ? 0 : sent.rfind('\n') + 1);
+  if (const size_t block = last.find(" sack "); block != std::string::npos) {
+    // RFC 2883: what is behind the acknowledgement came twice.
+    ASSERT_LE(std::stoul(last.substr(last.rfind(':') + 1)), bytes + 1) << told;
+    last.resize(block);
+  }
   ASSERT_EQ(last, ". 1:1 ack " + std::to_string(bytes + 2)) << told;
   ASSERT_EQ(s.where(), "CLOSE-WAIT") << told;
   ASSERT_EQ(s.read_right(bytes + 100), bytes) << told;

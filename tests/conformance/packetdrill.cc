@@ -10,7 +10,7 @@
 #include "tests/conformance/adapter.h"
 #include "tests/conformance/call_redirection.h"
 #include "tests/conformance/packetdrill_interface.h"
-#include "tests/support/mbuf_pool.h"
+#include "tests/support/plain_pool.h"
 
 namespace understudy::conformance {
 namespace {
@@ -24,7 +24,7 @@ Instance* the_instance = nullptr;  // for calls that come without userdata
 
 Adapter& of(void* userdata) {
   auto* instance = static_cast<Instance*>(userdata);
-  if (!instance->adapter) instance->adapter = std::make_unique<Adapter>(instance->flags, small_mbuf_pool());
+  if (!instance->adapter) instance->adapter = std::make_unique<Adapter>(instance->flags, plain_mbuf_pool());
   return *instance->adapter;
 }
 

@@ -36,8 +36,11 @@ struct ProfileSettings {
   uint32_t not_sent_low = UINT32_MAX;  // writable while less than this is not sent
   // As Linux does it: what SO_SNDBUF and SO_RCVBUF are given is doubled, to make up for its own bookkeeping.
   bool doubles_buffers = false;
-  // As FreeBSD does it: once established, SO_RCVBUF is rounded up to whole segments.
+  // As FreeBSD does it: SO_RCVBUF is rounded up to whole segments once their size is settled, and a socket
+  // that is opening has nothing to read yet, where Linux says that it is not connected.
   bool rounds_buffers = false;
+  bool reads_while_opening = false;
+  tcp::KeepAlive keepalive_named;  // what TCP_KEEPIDLE and its like say until they are set
   bool nagle = true;
   tcp::KeepAlive keepalive;
   Duration user_timeout{0};

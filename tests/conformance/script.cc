@@ -6,7 +6,7 @@
 
 #include "common/check.h"
 #include "tests/support/icmp_message.h"
-#include "tests/support/mbuf_pool.h"
+#include "tests/support/plain_pool.h"
 
 namespace understudy::conformance {
 namespace {
@@ -59,7 +59,7 @@ ProfileSettings plain_settings() {
 }
 
 Script::Script(const ProfileSettings& settings)
-    : host_(settings, small_mbuf_pool(), Instant(1000s)), sockets_(host_, settings) {}
+    : host_(settings, plain_mbuf_pool(), Instant(1000s)), sockets_(host_, settings) {}
 
 // As a worker does it, slots are looked at about once a second.
 void Script::wait(Duration duration) {
@@ -105,7 +105,7 @@ void Script::arrives(std::string_view text, char fill) {
       read_option(word, in, segment.options);
     }
   }
-  rte_mbuf* frame = rte_pktmbuf_alloc(small_mbuf_pool());
+  rte_mbuf* frame = rte_pktmbuf_alloc(plain_mbuf_pool());
   const auto length = static_cast<uint16_t>(last - first);
   if (length > 0) {
     auto* data = reinterpret_cast<uint8_t*>(rte_pktmbuf_append(frame, length));
@@ -125,7 +125,7 @@ void Script::error_arrives(uint8_t type, uint8_t code, std::string_view range, u
   segment.key = {kEngine, kPeer, PortNumber(80), PortNumber(4000)};
   segment.seq = engine_start_ + first;
   segment.flags = wire::kAck;
-  rte_mbuf* frame = rte_pktmbuf_alloc(small_mbuf_pool());
+  rte_mbuf* frame = rte_pktmbuf_alloc(plain_mbuf_pool());
   if (last > first) std::memset(rte_pktmbuf_append(frame, static_cast<uint16_t>(last - first)), 'y', 1);
   wire::build_tcp_frame(frame, segment);
   const std::span<const uint8_t> packet(
@@ -136,7 +136,7 @@ void Script::error_arrives(uint8_t type, uint8_t code, std::string_view range, u
 }
 
 std::string Script::text_of(const VirtualHost::Packet& packet) {
-  rte_mbuf* frame = rte_pktmbuf_alloc(small_mbuf_pool());
+  rte_mbuf* frame = rte_pktmbuf_alloc(plain_mbuf_pool());
   auto* data =
       rte_pktmbuf_append(frame, static_cast<uint16_t>(packet.bytes.size() + sizeof(wire::EthernetHeader)));
   wire::EthernetHeader ethernet{};

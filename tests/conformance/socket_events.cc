@@ -78,16 +78,22 @@ void Sockets::on_open(tcp::Engine&, uint32_t leg, Instant) {
   const int fd = by_flow_[host_.engine().legs()[leg].key];
   Socket& s = *sockets_[fd];
   s.established = s.was_established = true;
-  if (profile_.rounds_buffers) {
-    tcp::Connection& c = connection(s);
-    c.receive_buffer = (c.receive_buffer + c.mss - 1) / c.mss * c.mss;
-    s.receive_buffer = c.receive_buffer;
-  }
+  round_buffer(s);
   ++s.out_edges;
   if (s.parent < 0) return;
   Socket& parent = *sockets_[s.parent];
   parent.accept_queue.push_back(fd);
   ++parent.in_edges;
+}
+
+// Once the segment size is settled.
+void Sockets::round_buffer(Socket& s) {
+  if (!profile_.rounds_buffers || s.buffer_rounded || !is_live(s)) return;
+  tcp::Connection& c = connection(s);
+  if (c.state == tcp::State::syn_sent || (c.state == tcp::State::syn_received && s.parent >= 0)) return;
+  s.buffer_rounded = true;
+  c.receive_buffer = (c.receive_buffer + c.mss - 1) / c.mss * c.mss;
+  s.receive_buffer = c.receive_buffer;
 }
 
 // A line for each socket that has been opened to or by somebody, as sockstat(1) of FreeBSD names states.
@@ -121,7 +127,9 @@ void Sockets::on_closed(tcp::Engine&, uint32_t leg, tcp::CloseReason reason, Ins
   const int fd = by_flow_[s->key];
   s->error = error_of(reason);
   // After the peer's FIN a reset only means that what we send goes nowhere.
-  if (reason == tcp::CloseReason::reset_by_peer && host_.engine().pipes()[s->rx].fin) s->error = EPIPE;
+  const bool is_linux = !profile_.reads_while_opening;
+  if (reason == tcp::CloseReason::reset_by_peer && is_linux && host_.engine().pipes()[s->rx].fin)
+    s->error = EPIPE;
   s->established = false;
   ++s->in_edges;
   ++s->out_edges;

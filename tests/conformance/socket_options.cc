@@ -144,6 +144,15 @@ bool Sockets::get_tcp_option(Socket& s, int name, std::vector<uint8_t>& value, i
     case TCP_NOTSENT_LOWAT:
       value = bytes_of_int(static_cast<int>(s.not_sent_low));
       return true;
+    case TCP_KEEPIDLE:
+      value = bytes_of_int(static_cast<int>(profile_.keepalive_named.idle / 1s));
+      return true;
+    case TCP_KEEPINTVL:
+      value = bytes_of_int(static_cast<int>(profile_.keepalive_named.interval / 1s));
+      return true;
+    case TCP_KEEPCNT:
+      value = bytes_of_int(profile_.keepalive_named.probes);
+      return true;
     case TCP_CC_INFO:  // CUBIC has none: no bytes
       value.clear();
       return true;

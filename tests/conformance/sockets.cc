@@ -226,6 +226,8 @@ int Sockets::take_error(Socket& s) {
 Outcome Sockets::receive(int fd, std::span<const iovec> into, int flags) {
   Socket* s = find(fd);
   if (s == nullptr) return Outcome::failed(EBADF);
+  const bool opening = s->kind == Socket::Kind::connection && is_live(*s) && !s->was_established;
+  if (opening && profile_.reads_while_opening) return Outcome::failed(EAGAIN);
   if (s->kind != Socket::Kind::connection || (!s->was_established && s->error == 0))
     return Outcome::failed(ENOTCONN);
   const uint64_t there = readable(*s);
@@ -308,6 +310,7 @@ void Sockets::notice_progress() {
   for (auto& [fd, socket] : sockets_) {
     Socket& s = *socket;
     if (!is_live(s) || s.tx == tcp::kNone) continue;
+    round_buffer(s);
     const uint64_t acked = host_.engine().pipes()[s.tx].head;
     if (std::exchange(s.acked, acked) == acked) continue;
     if (!s.held_back.empty() && !s.cork && s.nodelay) release(s);

@@ -63,6 +63,7 @@ struct Socket {
   bool reuse = false;
   bool keepalive = false;
   uint32_t receive_buffer = 0;  // 0: not set
+  bool buffer_rounded = false;
   uint32_t send_buffer = 0;
   uint16_t max_segment = 0;
   uint32_t not_sent_low = 0;
@@ -145,6 +146,7 @@ class Sockets final : private tcp::Application {
   void release(Socket& s);
   int take_error(Socket& s);
   void apply_options(Socket& s);
+  void round_buffer(Socket& s);
   void forget(int fd);
   void close_listener(Socket& s);
   bool get_tcp_option(Socket& s, int name, std::vector<uint8_t>& value, int& error);

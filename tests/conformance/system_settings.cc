@@ -51,7 +51,11 @@ void apply_freebsd_settings(ProfileSettings& settings) {
     return at == values.end() ? otherwise : at->second;
   };
   tcp::EngineSettings& engine = settings.engine;
-  settings.rounds_buffers = true;
+  settings.rounds_buffers = settings.reads_while_opening = true;
+  settings.keepalive_named = {
+      .idle = Duration(1ms) * static_cast<int64_t>(value_of("net.inet.tcp.keepidle", 7'200'000)),
+      .interval = Duration(1ms) * static_cast<int64_t>(value_of("net.inet.tcp.keepintvl", 75'000)),
+      .probes = static_cast<uint8_t>(value_of("net.inet.tcp.keepcnt", 8))};
   engine.timestamps = engine.window_scaling = value_of("net.inet.tcp.rfc1323", 1) != 0;
   engine.sack = value_of("net.inet.tcp.sack.enable", 1) != 0;
   engine.receive_buffer = static_cast<uint32_t>(value_of("net.inet.tcp.recvspace", 65536));

@@ -22,7 +22,7 @@ int first_allowed_processor(const cpu_set_t& allowed) {
 }
 
 // The EAL pins its first thread; the tests of a run would all sit on one processor, so that is undone.
-void start_eal(const char* megabytes) {
+void start_eal() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   invariant(pthread_getaffinity_np(pthread_self(), sizeof allowed, &allowed) == 0,
@@ -35,7 +35,7 @@ void start_eal(const char* megabytes) {
                                     "--iova-mode=va",
                                     "--log-level=error",
                                     "-m",
-                                    megabytes,
+                                    "256",
                                     "--lcores",
                                     "0@" + std::to_string(first_allowed_processor(allowed)),
                                     "--file-prefix=test" + std::to_string(getpid())};
@@ -49,7 +49,7 @@ void start_eal(const char* megabytes) {
 }
 
 rte_mempool* create_pool() {
-  start_eal("256");
+  start_eal();
   rte_mempool* pool =
       rte_pktmbuf_pool_create("test", 8191, 250, 0, RTE_PKTMBUF_HEADROOM + kTestMbufRoom, SOCKET_ID_ANY);
   invariant(pool != nullptr, "tests: no memory for the mbuf pool");
@@ -60,17 +60,6 @@ rte_mempool* create_pool() {
 
 rte_mempool* test_mbuf_pool() {
   static rte_mempool* const pool = create_pool();
-  return pool;
-}
-
-rte_mempool* small_mbuf_pool() {
-  static rte_mempool* const pool = [] {
-    start_eal("32");
-    rte_mempool* created =
-        rte_pktmbuf_pool_create("small", 2047, 0, 0, RTE_PKTMBUF_HEADROOM + kTestMbufRoom, SOCKET_ID_ANY);
-    invariant(created != nullptr, "tests: no memory for the mbuf pool");
-    return created;
-  }();
   return pool;
 }
 

@@ -14,10 +14,6 @@ namespace understudy {
 constexpr uint16_t kTestMbufRoom = 9216;
 rte_mempool* test_mbuf_pool();
 
-// Another pool for programs that must start fast: 2047 mbufs of the same size. Not in one program with
-// the other: whichever is asked for first starts the EAL.
-rte_mempool* small_mbuf_pool();
-
 // How many mbufs of the pool are out: a test that compares before and after finds leaks.
 unsigned test_mbufs_in_use();
 

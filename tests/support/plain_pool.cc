@@ -1,0 +1,103 @@
+#include "tests/support/plain_pool.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <new>
+#include <vector>
+
+#include <sys/mman.h>
+
+#include "common/check.h"
+#include "tests/support/mbuf_pool.h"
+
+namespace understudy {
+namespace {
+
+constexpr unsigned kMbufs = 2047;
+constexpr uint16_t kRoom = RTE_PKTMBUF_HEADROOM + kTestMbufRoom;
+
+std::vector<void*>& stack_of(const rte_mempool* pool) {
+  return *static_cast<std::vector<void*>*>(pool->pool_data);
+}
+
+int put(rte_mempool* pool, void* const* objects, unsigned count) {
+  stack_of(pool).insert(stack_of(pool).end(), objects, objects + count);
+  return 0;
+}
+
+int take(rte_mempool* pool, void** objects, unsigned count) {
+  std::vector<void*>& stack = stack_of(pool);
+  if (stack.size() < count) return -ENOBUFS;
+  for (unsigned i = 0; i < count; ++i) {
+    objects[i] = stack.back();
+    stack.pop_back();
+  }
+  return 0;
+}
+
+unsigned available(const rte_mempool* pool) {
+  return static_cast<unsigned>(stack_of(pool).size());
+}
+
+// Never called: the pool is put together by hand. They must be there to be registered.
+int allocate(rte_mempool*) {
+  return 0;
+}
+void release(rte_mempool*) {}
+
+int register_stack() {
+  rte_mempool_ops ops{};
+  std::snprintf(ops.name, sizeof ops.name, "%s", "plain stack");
+  ops.alloc = allocate;
+  ops.free = release;
+  ops.enqueue = put;
+  ops.dequeue = take;
+  ops.get_count = available;
+  const int index = rte_mempool_register_ops(&ops);
+  invariant(index >= 0, "tests: no place for the pool's operations");
+  return index;
+}
+
+uint8_t* map(size_t bytes) {
+  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  invariant(at != MAP_FAILED, "tests: no memory for the mbuf pool");
+  return static_cast<uint8_t*>(at);
+}
+
+// What rte_pktmbuf_pool_create() does, less the memory zones and lists that processes share.
+rte_mempool* create() {
+  rte_mempool_objsz sizes{};
+  rte_mempool_calc_obj_size(sizeof(rte_mbuf) + kRoom, 0, &sizes);
+  auto* pool = new (map(sizeof(rte_mempool) + sizeof(rte_pktmbuf_pool_private))) rte_mempool{};
+  std::snprintf(pool->name, sizeof pool->name, "%s", "plain");
+  pool->pool_data = new std::vector<void*>;
+  pool->ops_index = register_stack();
+  pool->size = pool->populated_size = kMbufs;
+  pool->elt_size = sizes.elt_size;
+  pool->header_size = sizes.header_size;
+  pool->trailer_size = sizes.trailer_size;
+  pool->private_data_size = sizeof(rte_pktmbuf_pool_private);
+  STAILQ_INIT(&pool->elt_list);
+  STAILQ_INIT(&pool->mem_list);
+  rte_pktmbuf_pool_private room{};
+  room.mbuf_data_room_size = kRoom;
+  rte_pktmbuf_pool_init(pool, &room);
+  stack_of(pool).reserve(kMbufs);
+  uint8_t* at = map(size_t{sizes.total_size} * kMbufs);
+  for (unsigned i = 0; i < kMbufs; ++i, at += sizes.total_size) {
+    uint8_t* object = at + sizes.header_size;
+    rte_mempool_get_header(object)->mp = pool;
+    rte_pktmbuf_init(pool, nullptr, object, i);
+    stack_of(pool).push_back(object);
+  }
+  return pool;
+}
+
+}  // namespace
+
+rte_mempool* plain_mbuf_pool() {
+  static rte_mempool* const pool = create();
+  return pool;
+}
+
+}  // namespace understudy

@@ -1,0 +1,106 @@
+// Neighbouring versions replicate to each other: what an owner of November 2026 wrote is understood, byte by
+// byte, and what a newer one adds is stepped over.
+#include <cstring>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "dataplane/mirror/replica.h"
+#include "dataplane/service/stream_applications.h"
+#include "tests/support/segment_bench.h"
+
+namespace understudy::mirror {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+// The stream of a tally connection that joined in the middle: mark; open, with all that was agreed; the
+// answer to its first line; its state; then a second line, the last one.
+constexpr std::string_view kStreamOf2026 =
+    "000c06000000000000000000008c01000000000000001b5e00081b5e2713a4cb2713a4cd0000fa000000000002040000"
+    "ffffffff00000000000000000000ffff0a0a000a00000000000000000000ffff0a0a006400509c40000100002713a4ca"
+    "00001b582315f53b007fff80000000000000000000000005000000000000000500000000000000000000000000000000"
+    "0578070401000000000a040000000000340a002403000000000000001b5e00081b5e2713a4cb2713a4cd0000fa000000"
+    "0000020c0000000c06000100000000000001002703000000000000001b6200081b622713a4cb2713a4d00000fa000000"
+    "0000070f0003776f0a";
+constexpr uint32_t kIss = 655598794;
+
+Bytes bytes_of(std::string_view hex) {
+  Bytes bytes;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2)
+    bytes.push_back(static_cast<uint8_t>(std::stoul(std::string(hex.substr(i, 2)), nullptr, 16)));
+  return bytes;
+}
+
+std::vector<Bytes> records_of(std::span<const uint8_t> stream) {
+  std::vector<Bytes> records;
+  RecordReader reader(stream);
+  while (const auto record = reader.next()) records.emplace_back(record->begin(), record->end());
+  EXPECT_FALSE(reader.malformed());
+  return records;
+}
+
+void set_length(Bytes& record) {
+  const be16_t length = static_cast<uint16_t>(record.size());
+  std::memcpy(record.data(), &length, sizeof length);
+}
+
+// Applies the stream at a standby, which takes over, and looks at what the connection does then.
+void expect_understood(std::span<const uint8_t> stream) {
+  SegmentBench bench;
+  service::Tally tally;
+  bench.serve(80, tally);
+  bench.engine.group(0).always_local = bench.engine.group(0).voice = false;
+  Replica replica(bench.engine);
+  replica.on_open(1, bench.now);
+  ASSERT_TRUE(replica.on_frame(stream, nullptr, bench.now));
+  EXPECT_EQ(replica.state(), Replica::State::synced);
+  ASSERT_EQ(replica.legs(), 1U);
+  const auto flow = SegmentBench::flow(40000);
+  const tcp::Connection* c = bench.leg(flow);
+  ASSERT_NE(c, nullptr);
+  EXPECT_EQ(c->state, tcp::State::last_ack);
+  EXPECT_EQ(c->snd.iss, Seq(kIss));
+  EXPECT_EQ(c->snd.una, Seq(kIss + 1));
+  EXPECT_EQ(c->rcv.nxt, Seq(7001 + 8 + 1));
+  EXPECT_EQ(c->snd.wnd, 500U << 7);
+  EXPECT_EQ(c->mss_agreed, 1400);
+  EXPECT_TRUE(c->window_scaling);
+  EXPECT_FALSE(c->timestamps);
+  replica.release(0);
+  bench.engine.take_over(0, Epoch{2, NodeId(1)}, bench.now, 100ms);
+  bench.run_for(5s);
+  Bytes said;
+  bool finished = false;
+  for (const SegmentBench::Sent& sent : bench.sent) {
+    if (sent.segment.seq == Seq(kIss + 1) && !sent.payload.empty()) said = sent.payload;
+    finished |= sent.segment.has(wire::kFin);
+    EXPECT_EQ(sent.segment.ack, Seq(7010));
+  }
+  EXPECT_EQ(said, (Bytes{'4', '\n', '8', '\n'}));
+  EXPECT_TRUE(finished);
+}
+
+TEST(OlderRecords, AreUnderstood) {
+  expect_understood(bytes_of(kStreamOf2026));
+}
+
+// Records of a fixed length may grow at their end, and there may be kinds that this version does not know.
+TEST(NewerRecords, AreSteppedOver) {
+  Bytes newer;
+  for (Bytes record : records_of(bytes_of(kStreamOf2026))) {
+    const auto kind = static_cast<RecordKind>(record[offsetof(RecordHeader, kind)]);
+    if (kind == RecordKind::open || kind == RecordKind::mark) {
+      record.insert(record.end(), {1, 2, 3, 4});
+      set_length(record);
+    }
+    Bytes unknown{0, 0, 200, 0, 9, 9, 9};
+    set_length(unknown);
+    newer.insert(newer.end(), unknown.begin(), unknown.end());
+    newer.insert(newer.end(), record.begin(), record.end());
+  }
+  expect_understood(newer);
+}
+
+}  // namespace
+}  // namespace understudy::mirror

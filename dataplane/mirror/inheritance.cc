@@ -124,7 +124,7 @@ bool Replica::apply_adopt(std::span<const uint8_t> record) {
   erase(r.leg.get());
   mapped(r.leg.get()) = leg;
   c.mirror_leg = r.leg.get();
-  ++legs_held_;
+  held_.add(digest_of(r.leg.get(), c.snd.iss));
   ++held_by_group_[c.group];
   return true;
 }

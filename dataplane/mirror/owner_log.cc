@@ -27,6 +27,8 @@ uint64_t content_begin(const tcp::Pipe& pipe) {
   return pipe.held() > 0 ? pipe.head : pipe.tail;
 }
 
+constexpr Duration kDigestEvery = 1s;
+
 // A record is not worth starting at the end of a frame for fewer payload bytes than this.
 constexpr uint32_t kPieceMin = 64;
 
@@ -41,7 +43,8 @@ OwnerLog::OwnerLog(const ChannelSender::Settings& settings, tcp::GroupIndex grou
       engine_(engine),
       channel_(settings, pool, sink, drops_),
       gates_(std::bit_ceil(static_cast<size_t>(settings.window) * 32)),
-      closes_((engine.legs().capacity() + 63) / 64) {}
+      closes_((engine.legs().capacity() + 63) / 64),
+      shares_(engine.legs().capacity()) {}
 
 void OwnerLog::open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now,
                     Beginning beginning) {
@@ -57,6 +60,9 @@ void OwnerLog::open(const ChannelAddress& address, uint32_t streams, uint32_t ge
   std::ranges::fill(closes_, 0);
   closes_waiting_ = 0;
   refusals_.clear();
+  digest_ = {};
+  std::ranges::fill(shares_, 0);
+  digest_at_ = now + kDigestEvery;
   write_mark(false, now);
 }
 
@@ -167,6 +173,7 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   c.mirrored = true;
   c.mirror_leg = tcp::kNone;  // what a former owner called it
   ++engine_.group(c.group).legs_mirrored;
+  enter_digest(leg);
   return true;
 }
 
@@ -271,9 +278,34 @@ bool OwnerLog::write_closes(Instant now) {
       r.header = header_of(RecordKind::close, sizeof r);
       r.leg = leg;
       std::memcpy(at, &r, sizeof r);
+      leave_digest(leg);
       if (Refusal* refusal = refusal_of(leg)) refusal->close_sequence = channel_.current_sequence();
     }
   return true;
+}
+
+// A standby that finds another sum than its own lets its legs go and is fed anew.
+void OwnerLog::write_digest(Instant now) {
+  if (state_ != State::synced || now < digest_at_) return;
+  uint8_t* at = channel_.append(sizeof(DigestRecord), now);
+  if (at == nullptr) return;
+  DigestRecord r{};
+  r.header = header_of(RecordKind::digest, sizeof r);
+  r.legs = digest_.legs;
+  r.sum = digest_.sum;
+  std::memcpy(at, &r, sizeof r);
+  digest_at_ = now + kDigestEvery;
+}
+
+void OwnerLog::enter_digest(uint32_t leg) {
+  leave_digest(leg);  // whoever had the slot before: OPEN ends it
+  shares_[leg] = digest_of(leg, engine_.legs()[leg].snd.iss);
+  digest_.add(shares_[leg]);
+}
+
+void OwnerLog::leave_digest(uint32_t leg) {
+  if (shares_[leg] != 0) digest_.remove(shares_[leg]);
+  shares_[leg] = 0;
 }
 
 bool OwnerLog::write_mark(bool is_end, Instant now) {

@@ -89,6 +89,9 @@ class OwnerLog {
   bool write_output(Instant now);
   bool write_segments(uint32_t leg, Instant now);
   bool write_mark(bool is_end, Instant now);
+  void write_digest(Instant now);
+  void enter_digest(uint32_t leg);
+  void leave_digest(uint32_t leg);
   uint64_t bytes_of_soft(const tcp::Soft& soft) const;
   bool write_sent(uint32_t leg, const tcp::Soft& soft, Instant now);
   bool write_early(uint32_t leg, const tcp::Soft& soft, Instant now);
@@ -129,6 +132,9 @@ class OwnerLog {
   std::vector<uint64_t> closes_;         // a bit per leg whose CLOSE waits for room
   uint32_t closes_waiting_ = 0;
   std::vector<Refusal> refusals_;
+  Digest digest_;
+  std::vector<uint32_t> shares_;  // of each leg in digest_; 0: it is not in the stream
+  Instant digest_at_ = kNever;
 };
 
 }  // namespace understudy::mirror

@@ -23,6 +23,7 @@ namespace understudy::mirror {
 //   mark     begin or end of a snapshot
 //   agreed   what the answer to our SYN settled: before the first segment record of a leg that we opened; and
 //            again when the path's MTU or the urgent pointer has changed
+//   digest   what the stream holds at this point, to be compared
 //   soft, sent, early, release, adopt   a planned hand-over: soft_record.h
 enum class RecordKind : uint8_t {
   open = 1,
@@ -36,7 +37,8 @@ enum class RecordKind : uint8_t {
   sent = 9,
   early = 10,
   release = 11,
-  adopt = 12
+  adopt = 12,
+  digest = 13
 };
 
 // No owner has more slots; a larger number is damage.
@@ -141,6 +143,34 @@ struct MarkRecord {
   uint8_t is_end;
   uint8_t reserved[3];
   be32_t legs;  // that the snapshot held
+};
+
+struct DigestRecord {
+  RecordHeader header;
+  be32_t legs;  // that have an OPEN or BIND, or were adopted, and no CLOSE
+  be64_t sum;   // of their digest_of
+};
+static_assert(sizeof(DigestRecord) == 16);
+
+// One leg's share in a digest: the same leg in another life has another.
+constexpr uint32_t digest_of(uint32_t owner_leg, Seq iss) {
+  const uint64_t mixed = (uint64_t{owner_leg} << 32 | iss.raw()) * 0x9e3779b97f4a7c15ULL;
+  return static_cast<uint32_t>(mixed >> 32) | 1;
+}
+
+// What a stream holds, kept up as legs come and go.
+struct Digest {
+  uint32_t legs = 0;
+  uint64_t sum = 0;
+  void add(uint32_t share) {
+    ++legs;
+    sum += share;
+  }
+  void remove(uint32_t share) {
+    --legs;
+    sum -= share;
+  }
+  friend bool operator==(const Digest&, const Digest&) = default;
 };
 
 RecordHeader header_of(RecordKind kind, size_t length);  // of the whole record

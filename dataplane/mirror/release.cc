@@ -86,6 +86,7 @@ bool OwnerLog::write_adopt(uint32_t leg, Instant now) {
   engine_.decide_edge(c);
   c.mirrored = true;
   ++engine_.group(c.group).legs_mirrored;
+  enter_digest(leg);
   return true;
 }
 

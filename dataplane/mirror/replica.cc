@@ -25,9 +25,9 @@ void Replica::erase(uint32_t owner_leg) {
   uint32_t& leg = mapped(owner_leg);
   if (leg == tcp::kNone) return;
   --held_by_group_[engine_.legs()[leg].group];
+  held_.remove(digest_of(owner_leg, engine_.legs()[leg].snd.iss));
   engine_.erase_mirrored(leg);
   leg = tcp::kNone;
-  --legs_held_;
 }
 
 // The owner counts a leg as protected until it hears otherwise.
@@ -94,15 +94,17 @@ void Replica::release(tcp::GroupIndex group) {
   });
   // As a rule every leg here is of the group that is taken over: then the map goes as a whole, and promotion
   // takes the same time with ten legs and with a million.
-  if (held_by_group_[group] == legs_held_) {
+  if (held_by_group_[group] == held_.legs) {
     by_owner_leg_.clear();
-    held_by_group_[group] = legs_held_ = 0;
+    held_by_group_[group] = 0;
+    held_ = {};
     return;
   }
-  for (uint32_t& leg : by_owner_leg_) {
+  for (uint32_t owner_leg = 0; owner_leg < by_owner_leg_.size(); ++owner_leg) {
+    uint32_t& leg = by_owner_leg_[owner_leg];
     if (leg == tcp::kNone || engine_.legs()[leg].group != group) continue;
+    held_.remove(digest_of(owner_leg, engine_.legs()[leg].snd.iss));
     leg = tcp::kNone;
-    --legs_held_;
     --held_by_group_[group];
   }
 }
@@ -155,6 +157,8 @@ bool Replica::apply(std::span<const uint8_t> record, Instant now) {
       return apply_release(record, now);
     case RecordKind::adopt:
       return apply_adopt(record);
+    case RecordKind::digest:
+      return apply_digest(record);
   }
   return true;  // a newer owner's kind
 }
@@ -227,7 +231,7 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
     tx.tail = r.tx_tail.get();
   }
   mapped(owner_leg) = leg;
-  ++legs_held_;
+  held_.add(digest_of(owner_leg, iss));
   ++held_by_group_[c.group];
   if ((r.state.flags & kLegComplete) == 0) incomplete_.push_back(owner_leg);
   apply_state(c, leg, r.state);
@@ -325,6 +329,19 @@ bool Replica::apply_output(std::span<const uint8_t> record) {
   if (!engine_.pipes().append_bytes(engine_.pipes()[engine_.legs()[leg].tx], record.subspan(sizeof r)))
     refuse_session(r.leg.get());
   return true;
+}
+
+// What was refused is in the stream until the owner has closed it.
+bool Replica::apply_digest(std::span<const uint8_t> record) {
+  DigestRecord r;
+  if (!load(record, r)) return false;
+  Digest ours = held_;
+  for (const RefusedLeg& refused : refused_)
+    if (mapped(refused.leg.get()) == tcp::kNone)
+      ours.add(digest_of(refused.leg.get(), Seq(refused.iss.get())));
+  if (ours == Digest{r.legs.get(), r.sum.get()}) return true;
+  drops_.count(DropReason::mirror_differs);
+  return false;
 }
 
 bool Replica::apply_close(std::span<const uint8_t> record) {

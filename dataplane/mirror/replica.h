@@ -52,7 +52,7 @@ class Replica : public ChannelReceiver::Consumer {
   bool is_inheriting() const { return inheriting_; }
 
   State state() const { return state_; }
-  uint32_t legs() const { return legs_held_; }
+  uint32_t legs() const { return held_.legs; }
   uint64_t records() const { return records_; }
   DropCounters& drops() { return drops_; }
 
@@ -67,6 +67,7 @@ class Replica : public ChannelReceiver::Consumer {
   bool apply_sent(std::span<const uint8_t> record, Instant now);
   bool apply_early(std::span<const uint8_t> record);
   bool apply_adopt(std::span<const uint8_t> record);
+  bool apply_digest(std::span<const uint8_t> record);
   bool apply_release(std::span<const uint8_t> record, Instant now);
   bool is_sound(uint32_t leg) const;
   void forget_inherited();
@@ -92,7 +93,7 @@ class Replica : public ChannelReceiver::Consumer {
   bool inheriting_ = false;            // until that stream's snapshot has ended
   std::vector<tcp::GroupIndex> released_;
   bool owner_leaves_ = false;
-  uint32_t legs_held_ = 0;
+  Digest held_;                                // all that is mapped
   std::array<uint32_t, 256> held_by_group_{};  // by the engine's group index
   uint64_t records_ = 0;
   DropCounters drops_;

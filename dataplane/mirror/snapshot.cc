@@ -122,6 +122,7 @@ void OwnerLog::snapshot(uint32_t legs_most, Instant now) {
     if (!open_session(leg, now)) return;  // no room: go on here next time
     --legs_most;
   }
+  write_digest(now);
   if (state_ != State::syncing || snapshot_end_sequence_ != 0 || snapshot_next_ < legs.capacity()) return;
   // Without a free frame the last session may still be on its way in.
   if (write_output(now) && channel_.room() >= frame_payload_ && write_mark(true, now))

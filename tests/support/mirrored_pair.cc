@@ -343,6 +343,8 @@ void MirroredPair::settle(Node& node) {
     node.engine.flush(now_);
   }
   check_leg_count(node);
+  if (node.cluster->replica.drops().of(DropReason::mirror_differs) > 0 && !mirror_is_damaged_)
+    fault("owner and standby do not agree on what is mirrored");
 }
 
 void MirroredPair::step() {
@@ -585,6 +587,19 @@ void MirroredPair::check_leg_count(Node& node) {
 bool MirroredPair::is_synced() const {
   return owner_->log->state() == mirror::OwnerLog::State::synced &&
          standby_->cluster->replica.state() == mirror::Replica::State::synced;
+}
+
+void MirroredPair::lose_a_leg_at_standby() {
+  mirror_is_damaged_ = true;
+  mirror::CloseRecord close{};
+  close.header = mirror::header_of(mirror::RecordKind::close, sizeof close);
+  for (uint32_t leg = 0; leg < owner_->engine.legs().capacity(); ++leg) {
+    if (!owner_->engine.legs().is_live(leg) || !owner_->engine.legs()[leg].mirrored) continue;
+    close.leg = leg;
+    standby_->cluster->replica.on_frame({reinterpret_cast<const uint8_t*>(&close), sizeof close}, nullptr,
+                                        now_);
+    return;
+  }
 }
 
 uint32_t MirroredPair::legs_of_owner() const {

@@ -67,8 +67,9 @@ class MirroredPair {
   uint64_t hand_overs() const { return hand_overs_; }  // completed
   // Segments that any of the four engines sent more than once, and its timeouts.
   uint64_t repeated() const;
-  void restart_dead();  // the node that died starts anew and is fed by the other one
-  void open_log();      // the owner begins (or begins anew) to feed the standby
+  void restart_dead();           // the node that died starts anew and is fed by the other one
+  void open_log();               // the owner begins (or begins anew) to feed the standby
+  void lose_a_leg_at_standby();  // as a fault of the mirror would
   void cut_peer_link(bool cut) { peer_cut_ = cut; }
 
   bool all_done();   // every session has ended as planned, or was not protected when its owner died
@@ -149,6 +150,7 @@ class MirroredPair {
   uint64_t next_boot_ = 1;
   uint32_t next_epoch_ = 1;
   bool peer_cut_ = false;
+  bool mirror_is_damaged_ = false;
   bool handing_over_ = false;
   bool released_ = false;
   uint64_t hand_overs_ = 0;

@@ -299,6 +299,27 @@ TEST(FullStandby, KeepsWhatItHas) {
   }
 }
 
+// A fault of the mirror does not stay unnoticed until it is too late.
+TEST(Digest, FindsALegThatTheStandbyHasLost) {
+  MirroredPair::Settings settings;
+  for (int i = 0; i < 3; ++i)
+    settings.plans.push_back({.request = 2000, .response = 2000, .rounds = 2, .second_turn_at = 10s});
+  MirroredPair pair(settings);
+  pair.run_until([] { return false; }, 3s);
+  EXPECT_TRUE(pair.is_synced());
+  EXPECT_EQ(pair.legs_held_by_standby(), 6U);
+  pair.lose_a_leg_at_standby();
+  EXPECT_EQ(pair.legs_held_by_standby(), 5U);
+  EXPECT_TRUE(pair.run_until([&] { return pair.drops_of_standby() == 1; }, 1200ms));
+  EXPECT_EQ(pair.legs_held_by_standby(), 0U);
+  pair.open_log();
+  EXPECT_TRUE(pair.run_until([&] { return pair.is_synced(); }, 1s));
+  EXPECT_EQ(pair.legs_held_by_standby(), 6U);
+  pair.crash_owner(MirroredPair::InFlight::arrives);
+  EXPECT_TRUE(pair.run_until([&] { return pair.all_done(); }, 30s)) << pair.describe();
+  EXPECT_EQ(pair.faults(), std::vector<std::string>());
+}
+
 // CLOSE waits for room like every other record: the standby keeps nothing that has ended.
 TEST(SmallWindow, LosesNoClose) {
   MirroredPair::Settings settings;

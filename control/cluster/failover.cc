@@ -268,6 +268,13 @@ void FailoverMachine::begin_candidacy(std::string why, Turn& turn) {
 }
 
 void FailoverMachine::note_witness(Turn& turn) {
+  // Nobody answered at first: it was this node that was cut off. An owner that lives is heard any moment, and
+  // has perhaps gone on without us. (Half of dead_after: one that was away itself listens for the whole of it
+  // before it speaks again, and must hear of our claim by then.)
+  const Instant since = candidacy_.witnessed.value_or(candidacy_.began);
+  const Duration cut_off = candidacy_.witnessed ? settings_.dead_after : 2 * settings_.probe_interval;
+  if (!candidacy_.released && turn.input.now - since > cut_off)
+    candidacy_.turn = std::max(candidacy_.turn, turn.input.now + settings_.dead_after / 2);
   candidacy_.witnessed = turn.input.now;
   try_claim(turn);
 }

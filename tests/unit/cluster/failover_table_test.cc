@@ -197,8 +197,24 @@ TEST(FailoverTable, AWitnessFromLongAgoDoesNotCount) {
   while (rig.now < kStart + 4s) rig.wait_for_deadline();
   EXPECT_EQ(rig.machine.state(), S::suspecting);
   rig.feed(E::witness_answered);
+  EXPECT_EQ(rig.machine.state(), S::suspecting) << "it was cut off, and may hear the owner in a moment";
+  rig.now += 100ms;
+  rig.feed(E::witness_answered);
   EXPECT_EQ(rig.machine.state(), S::claiming);
   EXPECT_TRUE(rig.machine.last_takeover()->cold);
+}
+
+TEST(FailoverTable, WhoWasCutOffGivesTheOwnerTimeToBeHeard) {
+  Rig rig;
+  rig.bring_to(S::standby_synced);
+  rig.feed(E::owner_suspected);
+  rig.now += 200ms;
+  rig.feed(E::witness_answered);
+  EXPECT_EQ(rig.machine.state(), S::suspecting);
+  rig.now += 20ms;
+  rig.feed(E::owner_heard);
+  EXPECT_EQ(rig.machine.state(), S::standby_synced);
+  EXPECT_EQ(rig.count<Promote>(), 0U);
 }
 
 TEST(FailoverTable, ARetiredOwnerWithoutSuccessorRestsInTheEnd) {

@@ -68,7 +68,7 @@ TEST(Takeover, WithoutAWitnessItKeepsAskingAndDoesNotClaim) {
   EXPECT_NEAR(cluster.node(2).probes, 5000 / 20, 12);
   EXPECT_TRUE(cluster.said(2, "it may be this node that is cut off"));
   cluster.node(2).witness = true;
-  EXPECT_TRUE(cluster.run_until([&] { return cluster.owns(2); }, 50ms)) << cluster.describe();
+  EXPECT_TRUE(cluster.run_until([&] { return cluster.owns(2); }, 150ms)) << cluster.describe();
 }
 
 TEST(Takeover, ALoneNodeThatNobodyAnswersServesAfterAWhile) {

@@ -50,7 +50,7 @@ console::GroupView group_view(const NodeControl& control, const config::GroupCon
                               const cluster::GroupSnapshot& snapshot, Instant now) {
   console::GroupView view;
   view.id = config.id;
-  view.name = config.name;
+  view.name = snapshot.name;
   view.state = std::string(cluster::name_of(snapshot.state));
   view.in_state = snapshot.in_state;
   view.why = snapshot.why;
@@ -88,8 +88,10 @@ console::ClusterView cluster_view(const NodeControl& control, const config::Conf
     view.peers.push_back(std::move(p));
   }
   const auto groups = control.controller().groups(now);
-  for (size_t i = 0; i < groups.size(); ++i)
-    view.groups.push_back(group_view(control, config.groups[i], i, groups[i], now));
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const auto snapshot = std::ranges::find(groups, config.groups[i].id, &cluster::GroupSnapshot::group);
+    if (!snapshot->is_hidden) view.groups.push_back(group_view(control, config.groups[i], i, *snapshot, now));
+  }
   return view;
 }
 
@@ -102,21 +104,27 @@ std::vector<console::EventView> event_views(const NodeControl& control, Instant 
 
 std::optional<console::GroupStoryView> group_story(const NodeControl& control, const config::Config& config,
                                                    const std::string& group, Instant now) {
-  const auto found = std::ranges::find(config.groups, group, &config::GroupConfig::name);
-  if (found == config.groups.end()) return std::nullopt;
+  const auto named = std::ranges::find(config.groups, group, &config::GroupConfig::name);
+  if (named == config.groups.end()) return std::nullopt;
+  // Of a pair, the one that goes by this name now.
+  const GroupId id = control.controller().current_of(named->id);
+  const auto found = std::ranges::find(config.groups, id, &config::GroupConfig::id);
   const auto index = static_cast<size_t>(found - config.groups.begin());
   const auto groups = control.controller().groups(now);
+  const auto snapshot = std::ranges::find(groups, id, &cluster::GroupSnapshot::group);
   console::GroupStoryView story;
-  story.group = group_view(control, *found, index, groups[index], now);
-  for (const cluster::Takeover& takeover : *groups[index].takeovers)
+  story.group = group_view(control, *found, index, *snapshot, now);
+  for (const cluster::Takeover& takeover : *snapshot->takeovers)
     story.takeovers.push_back(takeover_view(takeover, now));
-  for (const cluster::Transition& t : *groups[index].history)
+  for (const cluster::Transition& t : *snapshot->history)
     story.transitions.push_back(
         {now - t.when, std::string(cluster::name_of(t.from)), std::string(cluster::name_of(t.to)), t.why});
   // Nodes, workers and ports concern every group; what begins with another group's name does not.
   for (console::EventView& event : event_views(control, now)) {
     const bool is_group = event.text.starts_with("group ");
-    const bool is_ours = event.text.starts_with(fmt::format("group {}:", group));
+    const bool is_ours =
+        event.text.starts_with(fmt::format("group {}:", group)) ||
+        (named->twin && event.text.starts_with(fmt::format("group {}:", config::spare_name(group))));
     if (event.subject != "health" && (is_ours || !is_group)) story.events.push_back(std::move(event));
   }
   return story;

@@ -24,7 +24,7 @@ int run_check(const CheckOptions& options) {
   const auto& config = std::get<config::Config>(result);
   print_lines(config.warnings, "warning: ");
   fmt::print("{} is good: {} nodes, {} groups, {} pools\n", options.config, config.nodes.size(),
-             config.groups.size(), config.pools.size());
+             config.groups_configured(), config.pools.size());
   return 0;
 }
 

@@ -221,8 +221,10 @@ Result<console::HandOverView> Node::hand_over(const std::string& group_name, con
   const config::NodeConfig* to = config_.find_node(node_name);
   if (to == nullptr) return Error{fmt::format("there is no node `{}`; `show cluster` names them", node_name)};
   const Instant began = clock_->now();
+  GroupId id;
   {
     const std::lock_guard lock(control_mutex_);
+    id = control_->controller().current_of(group->id);
     if (const auto obstacle = control_->hand_over(group->id, to->id, began)) return Error{*obstacle};
     wake_workers();
   }
@@ -230,7 +232,7 @@ Result<console::HandOverView> Node::hand_over(const std::string& group_name, con
   while (clock_->now() - began < kAnswerMost) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     const std::lock_guard lock(control_mutex_);
-    const cluster::FailoverMachine& machine = *control_->controller().machine(group->id);
+    const cluster::FailoverMachine& machine = *control_->controller().machine(id);
     if (machine.state() == cluster::GroupState::yielding) continue;
     if (cluster::is_standby(machine.state())) return console::HandOverView{machine.since() - began};
     return Error{machine.why()};

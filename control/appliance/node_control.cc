@@ -58,6 +58,7 @@ void NodeControl::start(Instant now) {
 }
 
 std::optional<std::string> NodeControl::hand_over(GroupId group, NodeId to, Instant now) {
+  group = controller_.current_of(group);
   if (auto obstacle = controller_.obstacle(group, to, now)) return obstacle;
   do_actions(controller_.yield(group, now), now);
   return std::nullopt;
@@ -129,6 +130,9 @@ void NodeControl::take_reports(Instant now) {
               controller_.on_hand_over_refused(
                   report.group, fmt::format("worker {} has no synced standby there", report.worker), now),
               now);
+          break;
+        case Report::Kind::cut_off:
+          do_actions(controller_.on_cut_off(report.group, report.node, now), now);
           break;
         case Report::Kind::standby_dropped:
           event(LogLevel::warning, fmt::format("worker {}", report.worker),
@@ -260,6 +264,13 @@ uint64_t NodeControl::unprotected(size_t group) const {
   return count;
 }
 
+uint64_t NodeControl::exempt(size_t group) const {
+  uint64_t count = 0;
+  for (const worker::Worker* worker : workers_)
+    count += worker->status().groups[group].exempt.load(std::memory_order_relaxed);
+  return count;
+}
+
 bool NodeControl::owns(GroupId group) const {
   const cluster::FailoverMachine* machine = controller_.machine(group);
   return machine != nullptr &&
@@ -301,6 +312,7 @@ cluster::MirrorReport NodeControl::mirror_report(size_t group) const {
       owns(settings_.config->groups[group].id) ? readiness_of_standby(group) : readiness_as_standby(group);
   report.legs = static_cast<uint32_t>(legs(group));
   report.legs_unprotected = static_cast<uint32_t>(unprotected(group));
+  report.legs_exempt = static_cast<uint32_t>(exempt(group));
   return report;
 }
 
@@ -318,7 +330,7 @@ void NodeControl::update_beats() {
     const bool same = i < beats_told_.size() && beats_told_[i].role == beats[i].role &&
                       beats_told_[i].epoch == beats[i].epoch &&
                       beats_told_[i].standby_synced == beats[i].standby_synced &&
-                      beats_told_[i].standby == beats[i].standby;
+                      beats_told_[i].standby == beats[i].standby && beats_told_[i].era == beats[i].era;
     if (same) continue;
     Command command;
     command.kind = Command::Kind::beat;
@@ -327,6 +339,7 @@ void NodeControl::update_beats() {
     command.epoch = beats[i].epoch;
     command.flag = beats[i].standby_synced;
     command.node = beats[i].standby;
+    command.number = beats[i].era;
     tell_all(command);
   }
   beats_told_ = beats;

@@ -61,6 +61,7 @@ class NodeControl {
   // Counts over all workers.
   uint64_t legs(size_t group) const;
   uint64_t unprotected(size_t group) const;
+  uint64_t exempt(size_t group) const;
   bool owns(GroupId group) const;
 
  private:

@@ -27,18 +27,22 @@ console::ClusterView Node::cluster() {
     view.longest_stall =
         std::max(view.longest_stall,
                  Duration(lcore->worker->status().longest_stall_ns.load(std::memory_order_relaxed)));
-  for (size_t group = 0; group < config_.groups.size(); ++group)
+  const auto groups = control_->controller().groups(clock_->now());
+  for (size_t group = 0; group < config_.groups.size(); ++group) {
+    const auto snapshot = std::ranges::find(groups, config_.groups[group].id, &cluster::GroupSnapshot::group);
+    if (snapshot->is_hidden) continue;
     for (size_t i = 0; i < lcores_.size(); ++i) {
       const auto& status = lcores_[i]->worker->status().groups[group];
       if (status.stream_frames.load(std::memory_order_relaxed) == 0) continue;
       console::StreamView stream;
       stream.worker = static_cast<unsigned>(i);
-      stream.group = config_.groups[group].name;
+      stream.group = snapshot->name;
       stream.peer = control_->controller().standby_of(config_.groups[group].id);
       stream.lag_frames = status.stream_frames_waiting.load(std::memory_order_relaxed);
       stream.retransmitted_frames = status.stream_retransmitted.load(std::memory_order_relaxed);
       view.streams.push_back(stream);
     }
+  }
   return view;
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "dataplane/mirror/heartbeat.h"
+
 namespace understudy::appliance {
 namespace {
 
@@ -18,6 +20,8 @@ uint16_t port_of(const std::vector<OpenPort>& ports, const IpAddress& address, b
 worker::GroupSetup group_setup(const config::GroupConfig& group, const std::vector<OpenPort>& ports) {
   worker::GroupSetup setup;
   setup.id = group.id;
+  setup.twin = group.twin;
+  setup.is_spare = group.is_spare;
   setup.mac = group.mac;
   setup.virtual_mac = group.arp == config::ArpPolicy::virtual_mac;
   setup.accept_unprotected = group.accept_unprotected;
@@ -47,6 +51,7 @@ worker::ServiceSetup service_setup(const config::ServiceConfig& service, GroupId
 }
 static_assert(static_cast<int>(config::ApplicationKind::tally) ==
               static_cast<int>(worker::ApplicationKind::tally));
+static_assert(config::kGroupsMax == mirror::kHeartbeatGroupsMax);
 static_assert(static_cast<int>(config::Ecn::request) == static_cast<int>(tcp::Ecn::request));
 
 }  // namespace

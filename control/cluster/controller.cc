@@ -56,6 +56,8 @@ Controller::Controller(ClusterSettings settings, LogSink log, Random random)
     groups_[group.id].machine =
         std::make_unique<FailoverMachine>(failover_settings(settings_, group), log, Random(random.next()));
     groups_[group.id].failback = group.failback;
+    groups_[group.id].twin = group.twin;
+    groups_[group.id].is_spare = group.is_spare;
   }
 }
 
@@ -149,6 +151,7 @@ Actions Controller::tick(Instant now) {
     // them sets its next deadline ahead.
     for (int step = 0; step < 4 && group.machine->deadline() <= now; ++step) feed(group, input, actions);
     watch_return(id, group, now, actions);
+    watch_pair(id, now, actions);
   }
   watch_links(now, actions);
   return leave(now, std::move(actions));
@@ -236,7 +239,9 @@ void Controller::learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Ins
     const auto found = groups_.find(says.group);
     if (found == groups_.end()) continue;
     found->second.highest = std::max(found->second.highest, says.epoch);
+    found->second.era = std::max(found->second.era, says.era);
     PeerGroup& group = peer.groups[says.group];
+    group.era = std::max(group.era, says.era);
     // What one incarnation says of epochs never falls: this beat is older than the ownership packet that we
     // know.
     if (says.epoch < group.epoch) continue;
@@ -384,9 +389,11 @@ void Controller::choose_standbys(Instant now, Actions& actions) {
       }
       const NodeId avoided = now < group.avoided_until ? group.avoided : NodeId();
       // Who is to get the group back has to be its standby first.
-      const bool is_due = group.returned && now - group.returned->since >= kProofTime;
-      chosen = choose_standby(group.machine->settings().successors, settings_.self,
-                              is_due ? group.returned->node : group.standby, avoided, candidates);
+      const auto& returned = groups_.at(group.is_spare ? *group.twin : id).returned;
+      const bool is_due = returned && now - returned->since >= kProofTime;
+      const NodeId preferred = holder_beside(id, now).value_or(is_due ? returned->node : group.standby);
+      chosen = choose_standby(group.machine->settings().successors, settings_.self, preferred, avoided,
+                              candidates);
     }
     if (chosen == group.standby) continue;
     group.standby = chosen;

@@ -48,6 +48,7 @@ struct PeerSnapshot {
 struct GroupSnapshot {
   GroupId group;
   std::string name;
+  bool is_hidden = false;  // the one of a pair that has nothing of its own now
   GroupState state = GroupState::learning;
   std::string why;
   Duration in_state{0};
@@ -104,6 +105,12 @@ class Controller {
   Actions tick(Instant now);
   Instant next_deadline() const;
 
+  // Nothing gets through to the group's standby, which has the addresses of its connections
+  // (worker/staying.cc).
+  Actions on_cut_off(GroupId group, NodeId holder, Instant now);
+  // Of a pair, the group that takes new connections; the group itself if it has no twin.
+  GroupId current_of(GroupId group) const;
+
   // What the workers' heartbeats say now; each worker fills in clock_us, legs and legs_unprotected.
   std::vector<mirror::GroupBeat> beat_groups() const;
   bool retired() const;
@@ -130,6 +137,7 @@ class Controller {
     Epoch epoch;
     bool legs_stale = false;
     NodeId standby;
+    uint32_t era = 0;
     Instant taught_at = Instant::min();                      // an ownership packet told the role
     std::map<uint16_t, std::pair<uint32_t, uint32_t>> legs;  // by worker: all, unprotected
   };
@@ -166,7 +174,11 @@ class Controller {
     NodeId avoided;  // as standby of ours, until
     Instant avoided_until = Instant::min();
     config::Failback failback = config::Failback::never;
-    std::optional<Return> returned;
+    std::optional<Return> returned;  // of a pair, the configured group's counts
+    std::optional<GroupId> twin;
+    bool is_spare = false;
+    uint32_t era = 0;                    // the latest that anybody has said
+    std::optional<Instant> empty_since;  // its last connection that stayed has ended
   };
   struct OwnWorker {
     uint64_t count = 0;
@@ -184,6 +196,14 @@ class Controller {
   void learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Instant now);
   void feed(Group& group, const FailoverInput& input, Actions& actions);
   void watch_return(GroupId id, Group& group, Instant now, Actions& actions);
+  std::optional<NodeId> proven_return(Group& group, GroupId id, bool is_safe, Instant now, Actions& actions);
+  void watch_pair(GroupId id, Instant now, Actions& actions);
+  void give_current_back(GroupId id, GroupId current, GroupId other, Instant now, Actions& actions);
+  void end_staying(GroupId id, Instant now, Actions& actions);
+  bool has_connections(GroupId id) const;
+  std::optional<NodeId> owner_now(GroupId id, Instant now) const;
+  std::optional<NodeId> holder_beside(GroupId id, Instant now) const;
+  void name_pair(GroupSnapshot& snapshot, const std::vector<GroupSnapshot>& all) const;
   std::optional<NodeId> more_preferred(GroupId id, const Group& group, Instant now) const;
   void feed_with_heir(GroupId id, Group& group, FailoverEvent event, Instant now, Actions& actions);
   void feed_all(FailoverEvent event, const std::string& why, Instant now, Actions& actions);

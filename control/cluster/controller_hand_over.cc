@@ -41,36 +41,46 @@ std::optional<NodeId> Controller::more_preferred(GroupId id, const Group& group,
 // synced, and not before.
 void Controller::watch_return(GroupId id, Group& group, Instant now, Actions& actions) {
   if (group.failback != config::Failback::when_synced) return;
-  const auto node = is_owner(group.machine->state()) ? more_preferred(id, group, now) : std::nullopt;
+  const auto node = proven_return(group, id, true, now, actions);
+  if (!node) return;
+  group.returned->not_before = now + kRetryAfter;
+  actions.push_back(
+      Event{LogLevel::notice, fmt::format("group {}: {} is back and synced, handing it back "
+                                          "(failback: when_synced)",
+                                          group.machine->settings().name, name_of_node(*node))});
+  feed_with_heir(id, group, FailoverEvent::yield, now, actions);
+}
+
+// The node that is to have the owned group `id` back now. `group` remembers since when it is there;
+// `is_safe`: it holds all else that it has to.
+std::optional<NodeId> Controller::proven_return(Group& group, GroupId id, bool is_safe, Instant now,
+                                                Actions& actions) {
+  const FailoverMachine& machine = *groups_.at(id).machine;
+  const auto node = is_owner(machine.state()) ? more_preferred(id, groups_.at(id), now) : std::nullopt;
   if (!node) {
-    if (group.machine->state() != GroupState::yielding) group.returned.reset();
-    return;
+    if (machine.state() != GroupState::yielding) group.returned.reset();
+    return std::nullopt;
   }
   if (!group.returned || group.returned->node != *node)
     group.returned = Return{*node, now, {}, Instant::min(), false};
   Return& returned = *group.returned;
-  const std::string& name = name_of_node(*node);
-  const std::string& title = group.machine->settings().name;
-  if (heir(id, now) != node) {
+  if (heir(id, now) != node || !is_safe) {
     returned.synced.reset();
-    if (returned.told_late || now - returned.since < kResyncDeadline) return;
+    if (returned.told_late || now - returned.since < kResyncDeadline) return std::nullopt;
     returned.told_late = true;
-    const MirrorReport& report = group.machine->report();
-    actions.push_back(Event{LogLevel::warning,
-                            fmt::format("group {}: {} is back for {} s and not synced ({}, {} of {} "
-                                        "connections unprotected): it does not "
-                                        "get the group back yet, this node goes on",
-                                        title, name, to_ms(now - returned.since) / 1000,
-                                        name_of(report.readiness), report.legs_unprotected, report.legs)});
-    return;
+    const MirrorReport& report = machine.report();
+    actions.push_back(Event{
+        LogLevel::warning,
+        fmt::format("group {}: {} is back for {} s and not synced ({}, {} of {} "
+                    "connections unprotected): it does not "
+                    "get the group back yet, this node goes on",
+                    group.machine->settings().name, name_of_node(*node), to_ms(now - returned.since) / 1000,
+                    name_of(report.readiness), report.legs_unprotected, report.legs)});
+    return std::nullopt;
   }
   if (!returned.synced) returned.synced = now;
-  if (now - *returned.synced < kProofTime || now < returned.not_before) return;
-  returned.not_before = now + kRetryAfter;
-  actions.push_back(Event{LogLevel::notice, fmt::format("group {}: {} is back and synced, handing it back "
-                                                        "(failback: when_synced)",
-                                                        title, name)});
-  feed_with_heir(id, group, FailoverEvent::yield, now, actions);
+  const bool is_proven = now - *returned.synced >= kProofTime && now >= returned.not_before;
+  return is_proven ? node : std::nullopt;
 }
 
 std::optional<std::string> Controller::obstacle(GroupId id, NodeId to, Instant now) const {

@@ -152,6 +152,7 @@ std::vector<mirror::GroupBeat> Controller::beat_groups() const {
     const Readiness held = group.machine->readiness();
     beat.legs_stale = !speaks && (held == Readiness::stale || held == Readiness::none);
     beat.standby = group.standby;
+    beat.era = group.era;
     beats.push_back(beat);
   }
   return beats;
@@ -172,7 +173,7 @@ std::vector<std::vector<uint8_t>> Controller::ownership_payloads() {
     says.failover = group.failover;
     says.arp = group.arp;
     says.successors = group.successors;
-    if (beat->role == mirror::GroupRole::owner) {
+    if (beat->role == mirror::GroupRole::owner && current_of(group.id) == group.id) {
       says.addresses = group.addresses;
       says.ports = group.ports;
     }
@@ -259,6 +260,7 @@ std::vector<GroupSnapshot> Controller::groups(Instant now) const {
     snapshot.history = &machine.history();
     snapshots.push_back(std::move(snapshot));
   }
+  for (GroupSnapshot& snapshot : snapshots) name_pair(snapshot, snapshots);
   return snapshots;
 }
 

@@ -50,9 +50,10 @@ enum class FailoverEvent : uint8_t {
   retire,     // operator or SIGTERM: hand over what is owned, take nothing more
   serve,      // operator: end of maintenance
   handed,     // workers hold all that the followed owner had, and it has released the group
-  refused     // workers cannot hand the group over
+  refused,    // workers cannot hand the group over
+  cut_off     // of connections that stay: nothing gets through to who has their addresses
 };
-constexpr size_t kFailoverEvents = 13;
+constexpr size_t kFailoverEvents = 14;
 
 std::string_view name_of(GroupState state);  // "standby(synced)"
 std::string_view name_of(FailoverEvent event);
@@ -97,6 +98,7 @@ struct MirrorReport {
   Readiness readiness = Readiness::none;
   uint32_t legs = 0;              // owned or mirrored here
   uint32_t legs_unprotected = 0;  // as owner: not held by the standby
+  uint32_t legs_exempt = 0;       // owned; of services that want no protection
   friend bool operator==(const MirrorReport&, const MirrorReport&) = default;
 };
 
@@ -105,7 +107,7 @@ struct FailoverInput {
   FailoverEvent event = FailoverEvent::deadline;
   Instant now;
   HeardOwner owner;     // owner_heard; yield, retire: the synced standby, nobody if there is none
-  std::string why;      // owner_suspected, owner_released, stalled, refused: evidence
+  std::string why;      // owner_suspected, owner_released, stalled, refused, cut_off: evidence
   Instant last_heard;   // owner_suspected, owner_released: of the owner, wall clock
   Evidence evidence;    // owner_suspected, owner_released
   MirrorReport report;  // readiness
@@ -207,7 +209,8 @@ class FailoverMachine {
   void claim(bool lone, Turn& turn);
   Consent consent(bool lone) const;
   void speak_again(std::string why, Turn& turn);
-  void offer(Turn& turn);
+  void let_go(Turn& turn);
+  void offer(std::string why, Turn& turn);
   void begin_hand_over(Turn& turn);
   void step_down(const HeardOwner& owner, Turn& turn);
   Duration candidate_delay(Turn& turn);

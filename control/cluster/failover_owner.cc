@@ -86,7 +86,7 @@ void FailoverMachine::hand_over_and_rest(Turn& turn) {
   if (state_ == GroupState::owner_protected && turn.input.owner.node != NodeId())
     begin_hand_over(turn);
   else
-    offer(turn);
+    offer("told to retire", turn);
 }
 
 void FailoverMachine::begin_hand_over(Turn& turn) {
@@ -105,17 +105,25 @@ void FailoverMachine::take_back(Turn& turn) {
   heir_.reset();
   if (rest_after_yielding_) {
     event(LogLevel::warning, why, turn);
-    offer(turn);
+    offer("told to retire", turn);
   } else {
     speak_again(why, turn);
   }
 }
 
-void FailoverMachine::offer(Turn& turn) {
+// Its standby has all that is acknowledged, and the addresses: it goes on with these connections.
+void FailoverMachine::let_go(Turn& turn) {
+  rest_after_yielding_ = false;
+  event(LogLevel::warning,
+        fmt::format("{}; it is to go on with the connections that are here", turn.input.why), turn);
+  offer(turn.input.why, turn);
+}
+
+void FailoverMachine::offer(std::string why, Turn& turn) {
   heir_.reset();
   // Silent first: a successor claims without waiting, and must not find us still speaking.
   turn.actions.push_back(Mute{settings_.group});
-  set_state(GroupState::yielding, rest_after_yielding_ ? "told to retire" : "told to yield", turn);
+  set_state(GroupState::yielding, std::move(why), turn);
   patience_ends_ = turn.input.now + settings_.yield_patience;
   turn.actions.push_back(SendOwnership{});
 }

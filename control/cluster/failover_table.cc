@@ -8,7 +8,7 @@ namespace understudy::cluster {
 //   - learning hears suspicion, release and witnesses about nobody whom it follows yet;
 //   - a standby needs no witness and promoted nothing;
 //   - a candidate has its suspicion already, and an owner suspects nobody;
-//   - only an owner with a synced standby can yield, and only maintenance can end;
+//   - only an owner with a synced standby can yield or let go, and only maintenance can end;
 //   - only a synced standby can be handed a group, and only a hand-over in progress be refused;
 //   - a stale or empty standby that stalls stays what it is.
 struct FailoverTable {
@@ -87,6 +87,7 @@ struct FailoverTable {
       {State::owner_protected, On::stalled, &Machine::fence_after_stall},
       {State::owner_protected, On::readiness, &Machine::note_owner_readiness},
       {State::owner_protected, On::yield, &Machine::hand_over},
+      {State::owner_protected, On::cut_off, &Machine::let_go},
       {State::owner_protected, On::retire, &Machine::hand_over_and_rest},
 
       {State::yielding, On::deadline, &Machine::end_yielding},
@@ -186,6 +187,8 @@ std::string_view name_of(FailoverEvent event) {
       return "handed";
     case FailoverEvent::refused:
       return "refused";
+    case FailoverEvent::cut_off:
+      return "cut_off";
   }
   return "unknown";
 }

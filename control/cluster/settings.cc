@@ -21,6 +21,8 @@ GroupSettings group_from(const config::GroupConfig& group, const config::NodeCon
                          const std::vector<MacAddress>& macs) {
   GroupSettings settings{.id = group.id,
                          .name = group.name,
+                         .twin = group.twin,
+                         .is_spare = group.is_spare,
                          .successors = group.successors,
                          .failover = group.failover,
                          .failback = group.failback,

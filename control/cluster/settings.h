@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct LinkSettings {
 struct GroupSettings {
   GroupId id;
   std::string name;
+  std::optional<GroupId> twin;     // a second group with the same addresses and services
+  bool is_spare = false;           // the one of the two that is not configured
   std::vector<NodeId> successors;  // most preferred first
   config::FailoverPolicy failover = config::FailoverPolicy::successor_order;
   config::Failback failback = config::Failback::never;

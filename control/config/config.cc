@@ -1,5 +1,6 @@
 #include "control/config/config.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -46,6 +47,7 @@ std::variant<Config, Faults> parse_checked(const std::string& text, const std::s
   validate(reading, config);
   read_secret(reading, files, config);
   if (!reading.faults.empty()) return reading.faults.sorted();
+  add_spares(config);
   return config;
 }
 
@@ -61,6 +63,10 @@ const NodeConfig* Config::find_node(std::string_view name) const {
   for (const NodeConfig& node : nodes)
     if (node.name == name) return &node;
   return nullptr;
+}
+
+size_t Config::groups_configured() const {
+  return static_cast<size_t>(std::ranges::count(groups, false, &GroupConfig::is_spare));
 }
 
 std::variant<Config, Faults> parse(const std::string& text, const std::string& name) {

@@ -31,8 +31,9 @@ enum class ArpPolicy {
   gratuitous
 };  // virtual_mac: the group's MAC moves; gratuitous: own MAC, neighbours are told
 enum class FailoverPolicy { successor_order, none };
-// manual: by the console's `failover group`; when_synced: by itself, with the live connections.
-enum class Failback { never, manual, when_synced };
+// manual: by the console's `failover group`; when_synced: by itself, with the live connections;
+// new_connections: by itself, without those that are open, which stay where they are until they end.
+enum class Failback { never, manual, when_synced, new_connections };
 enum class ApplicationKind { proxy, echo, discard, tally };
 enum class Hugepages { automatic, always, never };
 
@@ -125,6 +126,10 @@ struct GroupConfig {
   FailoverPolicy failover = FailoverPolicy::successor_order;
   Failback failback = Failback::never;
   bool accept_unprotected = true;  // take new connections while there is no standby
+  // failback new_connections: a second group with the same addresses and services, which is made from this
+  // one (pairs.cc); connections that stay are in one of the two, new ones in the other. Each names the other.
+  std::optional<GroupId> twin;
+  bool is_spare = false;  // the one that was made; it has no services of its own
   std::vector<ServiceConfig> services;
   Mark mark;
 };
@@ -164,7 +169,14 @@ struct Config {
   // What is allowed and yet worth a word at every start, each as "file:line:column: sentence".
   std::vector<std::string> warnings;
   const NodeConfig* find_node(std::string_view name) const;
+  size_t groups_configured() const;  // without the spares
 };
+
+// Under which a group's spare is spoken of.
+std::string spare_name(const std::string& group);
+
+// With spares. No more fit into a heartbeat.
+constexpr size_t kGroupsMax = 16;
 
 // Every fault that was found, each as "file:line:column: what is wrong, and the cure".
 struct Faults {

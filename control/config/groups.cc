@@ -17,7 +17,8 @@ constexpr std::array kFailoverWords = {
     Word<FailoverPolicy>{"none", FailoverPolicy::none}};
 constexpr std::array kFailbackWords = {Word<Failback>{"never", Failback::never},
                                        Word<Failback>{"manual", Failback::manual},
-                                       Word<Failback>{"when_synced", Failback::when_synced}};
+                                       Word<Failback>{"when_synced", Failback::when_synced},
+                                       Word<Failback>{"new_connections", Failback::new_connections}};
 constexpr std::array kApplicationWords = {Word<ApplicationKind>{"proxy", ApplicationKind::proxy},
                                           Word<ApplicationKind>{"echo", ApplicationKind::echo},
                                           Word<ApplicationKind>{"discard", ApplicationKind::discard},

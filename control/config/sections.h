@@ -24,6 +24,11 @@ void read_groups(Reading& reading, std::span<const Value> list, Config& config);
 void validate(Reading& reading, Config& config);
 // The part of validate() about addresses and networks.
 void validate_addresses(Reading& reading, const Config& config);
+// Of the groups and the spares that they will need.
+void check_number_of_groups(Reading& reading, const Config& config);
+
+// Gives each group with `failback: new_connections` its twin. `config` is valid.
+void add_spares(Config& config);
 
 // The cluster's secret from a file beside the configuration, or, when none is named, from the cluster's name
 // with a warning; and the keys for frames between nodes.

@@ -193,6 +193,7 @@ void validate(Reading& reading, Config& config) {
   check_nodes(reading, config);
   check_pools(reading, config);
   check_groups(reading, config);
+  check_number_of_groups(reading, config);
   validate_addresses(reading, config);
 }
 

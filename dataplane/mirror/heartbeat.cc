@@ -20,6 +20,7 @@ void write_group(ByteWriter& out, const GroupBeat& group) {
   out.u16(group.standby.value());
   out.u16(group.dropped_standby.value());
   out.u32(group.dropped_generation);
+  out.u32(group.era);
 }
 
 // False when the entry is shorter than this version's fields. A role that this version does not know leaves
@@ -38,6 +39,7 @@ bool read_group(ByteReader in, GroupBeat& group, bool& known) {
   group.standby = NodeId(in.u16());
   group.dropped_standby = NodeId(in.u16());
   group.dropped_generation = in.u32();
+  if (in.remaining() > 0) group.era = in.u32();  // a version that knows no pairs does not say it
   return in.ok();
 }
 

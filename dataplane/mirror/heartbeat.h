@@ -34,6 +34,7 @@ struct GroupBeat {
   // link that still works that its legs are stale (the in-sync set).
   NodeId dropped_standby;
   uint32_t dropped_generation = 0;
+  uint32_t era = 0;  // of a pair, the group with the later one takes new connections; as far as is known
 };
 
 // A numbered sign of life. Each worker sends one per interval on every link.

@@ -5,7 +5,7 @@
 
 namespace understudy::mirror {
 
-Replica::Replica(tcp::Engine& engine) : engine_(engine) {}
+Replica::Replica(tcp::Engine& engine, tcp::GroupIndex group) : engine_(engine), group_(group) {}
 
 void Replica::on_open(uint32_t, Instant) {
   if (std::exchange(awaits_heir_, false))
@@ -174,11 +174,16 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
                     PortNumber(r.remote_port.get())};
   const tcp::Service* service = engine_.find_service(ServiceId(r.service.get()));
   // A service that this node does not know, or a group that it owns itself: configurations or views differ.
-  if (service == nullptr || engine_.group(service->group).voice) {
+  if (service == nullptr || !engine_.serves(group_, *service) || engine_.group(group_).voice) {
     refuse(owner_leg, iss);
     return true;
   }
   if (const uint32_t old = engine_.legs().find(key); old != tcp::kNone) {
+    // Of our twin: it is somebody else's record, or a connection of our own, that would have to go.
+    if (engine_.legs()[old].group != group_) {
+      refuse(owner_leg, iss);
+      return true;
+    }
     const auto known = std::ranges::find(by_owner_leg_, old);
     if (known != by_owner_leg_.end())
       erase(static_cast<uint32_t>(known - by_owner_leg_.begin()));
@@ -187,7 +192,7 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   }
   const uint32_t client =
       is_bind && r.partner.get() < by_owner_leg_.size() ? mapped(r.partner.get()) : tcp::kNone;
-  const uint32_t leg = engine_.insert_mirrored(key, service);
+  const uint32_t leg = engine_.insert_mirrored(key, service, group_);
   if (leg == tcp::kNone || (is_bind && client == tcp::kNone)) {
     if (leg != tcp::kNone) engine_.erase_mirrored(leg);
     refuse(owner_leg, iss);

@@ -21,7 +21,8 @@ class Replica : public ChannelReceiver::Consumer {
     stale,  // out of date: legs were discarded, and none may be resumed
   };
 
-  explicit Replica(tcp::Engine& engine);
+  // Of a stream of this group.
+  Replica(tcp::Engine& engine, tcp::GroupIndex group);
 
   void on_open(uint32_t generation, Instant now) override;
   bool on_frame(std::span<const uint8_t> records, rte_mbuf* frame, Instant now) override;
@@ -83,6 +84,7 @@ class Replica : public ChannelReceiver::Consumer {
   uint32_t& mapped(uint32_t owner_leg);
 
   tcp::Engine& engine_;
+  const tcp::GroupIndex group_;
   State state_ = State::none;
   std::vector<uint32_t> by_owner_leg_;  // our leg for the owner's, tcp::kNone if there is none
   std::vector<uint32_t> incomplete_;    // owner's legs that have not arrived whole

@@ -20,7 +20,8 @@ bool Proxy::open_backend(tcp::Engine& engine, uint32_t client, Instant now) {
     const auto id = backends_.pick();
     if (!id) break;
     const Backend& backend = backends_[*id];
-    const auto key = sources_.pick(engine, backend.address, backend.port.value_or(c.key.local_port), c.shard);
+    const auto key =
+        sources_.pick(engine, c.group, backend.address, backend.port.value_or(c.key.local_port), c.shard);
     if (!key) continue;
     const uint32_t leg = engine.connect(c.group, *key, engine.find_service(c.service), now);
     if (leg == tcp::kNone) break;

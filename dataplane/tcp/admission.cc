@@ -89,6 +89,15 @@ bool Engine::open_from_cookie(Arrival& arrival, const FlowKey& key, GroupIndex g
   return true;
 }
 
+bool Engine::brings_cookie(const wire::TcpSegment& s, Instant now) const {
+  const int index = find_group(s.destination);
+  if (index < 0 || !s.has(wire::kAck) || s.has(wire::kSyn)) return false;
+  const Group& group = groups_[static_cast<size_t>(index)];
+  const FlowKey key{s.destination, s.source, s.destination_port, s.source_port};
+  return now < group.cookies_until &&
+         read_cookie(secret_, key, s.seq - 1, s.ack - 1, group.clock.micros(now)).has_value();
+}
+
 // Gives up what nobody will miss: the oldest half-open connection, then, for a place in the table, the oldest
 // in TIME-WAIT.
 bool Engine::make_room(Instant now) {

@@ -86,12 +86,6 @@ const Service* Engine::find_listener(const IpAddress& address, PortNumber port) 
   return nullptr;
 }
 
-int Engine::find_group(const IpAddress& address) const {
-  for (const Address& known : addresses_)
-    if (known.address == address) return known.group;
-  return -1;
-}
-
 void Engine::set_receive_pipe(uint32_t leg, uint32_t pipe) {
   legs_[leg].rx = pipe;
   pipes_[pipe].source = leg;
@@ -187,9 +181,13 @@ void Engine::release_soft(Connection& c) {
   c.soft = kNone;
 }
 
+void Engine::count_leg(const Connection& c) {
+  ++(c.protect ? groups_[c.group].legs : groups_[c.group].legs_exempt);
+}
+
 void Engine::free_leg(uint32_t leg) {
   Connection& c = legs_[leg];
-  if (c.protect) --groups_[c.group].legs;
+  --(c.protect ? groups_[c.group].legs : groups_[c.group].legs_exempt);
   if (c.mirrored) {
     closed_legs_.push_back({legs_.id_of(leg), c.group, c.shard});
     --groups_[c.group].legs_mirrored;
@@ -230,7 +228,7 @@ uint32_t Engine::connect(GroupIndex group, const FlowKey& key, const Service* se
     c.protect = service->protect;
     c.nagle = service->nagle;
   }
-  if (c.protect) ++groups_[group].legs;
+  count_leg(c);
   choose_numbers(c, now);
   if (soft_for(c, leg, now) == nullptr) {
     free_leg(leg);

@@ -154,6 +154,8 @@ class Engine {
 
   // -- set-up, before the first segment
   GroupIndex add_group(GroupId id, bool always_local = false);
+  // `spare` serves the same addresses and services as `group`, to which these are given (pairs.cc).
+  void pair(GroupIndex group, GroupIndex spare);
   void add_address(GroupIndex group, const IpAddress& address);
   void add_service(const Service& service);
 
@@ -203,8 +205,8 @@ class Engine {
   // The in-sync set holds this much of the leg.
   void commit(Connection& c, Seq nxt, Seq edge, uint64_t sendable);
   void commit_all(Connection& c);
-  // Standby: a leg under its record's key, without soft state, voice off. kNone: table full.
-  uint32_t insert_mirrored(const FlowKey& key, const Service* service);
+  // Standby: a leg of the group under its record's key, without soft state, voice off. kNone: table full.
+  uint32_t insert_mirrored(const FlowKey& key, const Service* service, GroupIndex group);
   void erase_mirrored(uint32_t leg) { free_leg(leg); }
   // The stream offset that an acknowledgement number stands for; FIN's own number maps to tail.
   uint64_t offset_of_ack(const Connection& c, Seq ack) const;
@@ -271,7 +273,16 @@ class Engine {
   const Group& group(GroupIndex index) const { return groups_[index]; }
   GroupIndex groups() const { return static_cast<GroupIndex>(groups_.size()); }
   const Service* find_service(ServiceId id) const;
-  int find_group(const IpAddress& address) const;  // whose address it is; -1: nobody's
+  // Who answers here for an address when there is no connection; -1: it is nobody's. Of a pair: the current
+  // one if it is ours, the other one if only that is.
+  int find_group(const IpAddress& address) const;
+  // Of a pair, the group that takes new connections, wherever it is; the group itself if it has no twin.
+  GroupIndex current_of(GroupIndex group) const;
+  bool serves(GroupIndex group, const Service& service) const {
+    return service.group == group || groups_[service.group].twin == group;
+  }
+  // An ACK for no connection that brings back a cookie which may still be taken (admission.cc).
+  bool brings_cookie(const wire::TcpSegment& segment, Instant now) const;
   void limit_segments(ServiceId id, uint16_t segment_max);
   // Takes no new connections for the service; those it has go on. Its id stays known.
   void stop_listening(ServiceId id);
@@ -344,6 +355,9 @@ class Engine {
   void apply_syn_options(Connection& c, const wire::TcpSegment& s, Instant now);
   void become_established(Connection& c, uint32_t leg, Instant now);
   bool reopen_time_wait(uint32_t leg, Arrival& arrival);
+
+  // pairs.cc
+  Instant reset_hold_until(const Group& group) const;
 
   // ack.cc
   bool believe(const Connection& c, Seq ack) const;
@@ -440,6 +454,7 @@ class Engine {
   void release_soft(Connection& c);
   void close(uint32_t leg, CloseReason reason, Instant now);
   void free_leg(uint32_t leg);
+  void count_leg(const Connection& c);
 
   // takeover.cc
   void resume(Connection& c, uint32_t leg, Instant now);

@@ -33,10 +33,11 @@ void Engine::commit_all(Connection& c) {
   commit(c, c.rcv.nxt, c.rcv.edge, c.tx == kNone ? 0 : pipes_[c.tx].tail);
 }
 
-uint32_t Engine::insert_mirrored(const FlowKey& key, const Service* service) {
+uint32_t Engine::insert_mirrored(const FlowKey& key, const Service* service, GroupIndex group) {
   const uint32_t leg = legs_.insert(key);
   if (leg == kNone) return kNone;
   Connection& c = legs_[leg];
+  c.group = group;
   c.adopted = true;
   c.resumed = false;
   c.shard = shards_.shard_of(key);
@@ -45,9 +46,8 @@ uint32_t Engine::insert_mirrored(const FlowKey& key, const Service* service) {
     c.service = service->id;
     c.protect = service->protect;
     c.nagle = service->nagle;
-    c.group = service->group;
   }
-  if (c.protect) ++groups_[c.group].legs;
+  count_leg(c);
   return leg;
 }
 

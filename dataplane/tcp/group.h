@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "common/address.h"
@@ -39,8 +40,14 @@ struct Group {
   bool always_local = false;   // the node's own addresses: no standby, no takeover
   Instant reset_hold_until{};  // unknown connections get no RST before this
   Instant cookies_until{};     // an ACK may bring back a cookie that this node or its predecessor sent
+  // A second group with the same addresses and services, and which of the two takes new connections: the one
+  // with the later era; of equal ones, the one to which services point.
+  std::optional<GroupIndex> twin;
+  bool is_spare = false;
+  uint32_t era = 0;
   uint32_t legs = 0;           // here, of services that want protection
-  uint32_t legs_mirrored = 0;  // of them, those whose records go to a standby; kept by the mirror
+  uint32_t legs_exempt = 0;    // here, of services that want none
+  uint32_t legs_mirrored = 0;  // of those that do, those whose records go to a standby; kept by the mirror
   Epoch epoch;
   GroupClock clock;
 };

@@ -68,7 +68,7 @@ uint32_t Engine::begin_passively(const FlowKey& key, GroupIndex group, const Ser
   c.service = service.id;
   c.protect = service.protect;
   c.nagle = service.nagle;
-  if (c.protect) ++groups_[group].legs;
+  count_leg(c);
   c.state = State::syn_received;
   c.shard = shards_.shard_of(key);
   note_heard(c, now);

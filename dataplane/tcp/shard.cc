@@ -28,11 +28,20 @@ ShardMap::ShardMap(uint32_t shards) : shards_(shards), share_(65536), ports_by_s
     ports_by_share_[share_[port]].push_back(static_cast<uint16_t>(port));
 }
 
-PortNumber ShardMap::source_port(const FlowKey& key, uint8_t shard, uint32_t nth) const {
+const std::vector<uint16_t>& ShardMap::source_ports(const FlowKey& key, uint8_t shard) const {
   // The hash is linear: share(a ^ b) = share(a) ^ share(b).
   const uint16_t without_port = fold(key.local) ^ fold(key.remote) ^ key.remote_port.value();
-  const auto& ports = ports_by_share_[shard ^ share_[without_port]];
+  return ports_by_share_[shard ^ share_[without_port]];
+}
+
+PortNumber ShardMap::source_port(const FlowKey& key, uint8_t shard, uint32_t nth) const {
+  const auto& ports = source_ports(key, shard);
   return PortNumber(ports[nth % ports.size()]);
+}
+
+PortNumber ShardMap::source_port(const FlowKey& key, uint8_t shard, uint32_t nth, unsigned half) const {
+  const auto& ports = source_ports(key, shard);
+  return PortNumber(ports[nth % (ports.size() / 2) * 2 + half]);
 }
 
 }  // namespace understudy::tcp

@@ -23,9 +23,12 @@ class ShardMap {
   // The `nth` source port (from 1024 on, taken modulo their number) with which the flow key.local:port ->
   // key.remote:remote_port lies in `shard`. key.local_port is ignored.
   PortNumber source_port(const FlowKey& key, uint8_t shard, uint32_t nth) const;
+  // The same from one half of these ports, `half` being 0 or 1: what is taken from one is never in the other.
+  PortNumber source_port(const FlowKey& key, uint8_t shard, uint32_t nth, unsigned half) const;
   uint32_t source_ports_per_shard() const { return static_cast<uint32_t>(ports_by_share_[0].size()); }
 
  private:
+  const std::vector<uint16_t>& source_ports(const FlowKey& key, uint8_t shard) const;
   static uint16_t fold(const IpAddress& address) {
     uint16_t folded = 0;
     const auto& b = address.bytes();

@@ -34,7 +34,8 @@ int Worker::group_index(GroupId id) const {
 void Worker::report(Report r) {
   r.worker = settings_.index;
   const bool is_urgent = r.kind == Report::Kind::promoted || r.kind == Report::Kind::handed ||
-                         r.kind == Report::Kind::hand_over_refused || r.kind == Report::Kind::witness_answer;
+                         r.kind == Report::Kind::hand_over_refused ||
+                         r.kind == Report::Kind::witness_answer || r.kind == Report::Kind::cut_off;
   const bool sent = reports_.send(r);
   if (is_urgent) urgent_.store(true, std::memory_order_release);
   if (sent) return;
@@ -79,7 +80,7 @@ void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Insta
       }
       end_hand_over(group);
       engine_.give_up(group);
-      resolver_.release(command.group);
+      release_addresses(group);
       if (command.kind == Command::Kind::mute) break;
       close_streams(group, now);
       // Another node speaks for these connections now; what we hold of them is history.
@@ -94,6 +95,7 @@ void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Insta
       break;
     case Command::Kind::beat:
       beat_groups_[group] = {command.role, command.epoch, command.flag, command.node};
+      note_era(group, static_cast<uint32_t>(command.number), now);
       next_beat_ = now;
       break;
     case Command::Kind::standby:
@@ -189,7 +191,7 @@ void Worker::promote(const Command& command, Instant now) {
     engine_.take_over(index, command.epoch, now, settings_.reset_hold);
   }
   beat_groups_[index] = {mirror::GroupRole::owner, command.epoch, false, NodeId()};
-  resolver_.claim(command.group, now);
+  claim_addresses(index, now);
   take_held(now);
   first_packet_group_ = index;
   next_beat_ = now;
@@ -245,8 +247,10 @@ void Worker::list_connections(Instant) {
   for (; query.next_slot < end; ++query.next_slot) {
     const uint32_t leg = query.next_slot;
     if (!legs.is_live(leg)) continue;
-    const GroupId group = engine_.group(legs[leg].group).id;
-    if (query.group != GroupId() && group != query.group) continue;
+    const tcp::Group& group = engine_.group(legs[leg].group);
+    const bool wanted = query.group == GroupId() || group.id == query.group ||
+                        (group.twin && engine_.group(*group.twin).id == query.group);
+    if (!wanted) continue;
     ++query.matching;
     if (query.rows.size() < query.limit) query.rows.push_back(row_of(leg));
   }

@@ -23,6 +23,10 @@ constexpr Duration kSettle = 300us;
 constexpr uint32_t kWarmSlots = 4096;
 constexpr uint32_t kWarmQuestions = 32;
 
+FlowKey key_of(const wire::TcpSegment& segment) {
+  return {segment.destination, segment.source, segment.destination_port, segment.source_port};
+}
+
 }  // namespace
 
 // ---- giving
@@ -35,7 +39,7 @@ void Worker::begin_hand_over(tcp::GroupIndex group, const Command& command, Inst
   if (!synced || mirror.standby.node != command.node || !engine_.group(group).voice)
     return refuse_hand_over(group);
   engine_.give_up(group);
-  resolver_.pass_on(command.group);
+  if (engine_.current_of(group) == group) resolver_.pass_on(addresses_of(group));
   hand_overs_[group] = {.phase = HandOver::Phase::stopped,
                         .to = command.node,
                         .leaves = command.flag,
@@ -116,7 +120,7 @@ void Worker::end_hand_over(tcp::GroupIndex group) {
   if (hand_overs_[group].phase == HandOver::Phase::none) return;
   hand_overs_[group] = HandOver();
   --passing_;
-  resolver_.release(engine_.group(group).id);
+  release_addresses(group);
 }
 
 // Nobody took it, or nobody replaced us while we were silent.
@@ -133,7 +137,7 @@ void Worker::take_group_back(tcp::GroupIndex group, Instant now) {
   } else {
     engine_.speak_again(group);
   }
-  resolver_.claim(engine_.group(group).id, now);
+  claim_addresses(group, now);
 }
 
 // Passed on as it came, over the peer network, to the peer's own MAC. A frame that came that way is not
@@ -141,21 +145,24 @@ void Worker::take_group_back(tcp::GroupIndex group, Instant now) {
 bool Worker::pass_on(rte_mbuf* frame, const wire::TcpSegment& segment, const wire::EthernetHeader& ethernet,
                      Instant now) {
   if (passing_ == 0) return false;
-  const int group = engine_.find_group(segment.destination);
+  // Of a pair, strangers are for the group that takes new connections, wherever it is.
+  int group = group_of(segment);
+  if (group >= 0 && engine_.legs().find(key_of(segment)) == tcp::kNone)
+    group = engine_.current_of(static_cast<tcp::GroupIndex>(group));
   if (group < 0 || static_cast<size_t>(group) >= hand_overs_.size()) return false;
   HandOver& hand_over = hand_overs_[static_cast<size_t>(group)];
   if (hand_over.phase == HandOver::Phase::none || now >= hand_over.over) return false;
   const PeerNode& heir = *peer_of(hand_over.to);
   if (heir.workers == 0 || MacAddress(ethernet.source) == heir.mac) return false;
-  Port& port = *settings_.ports[peer_port_].port;
-  if (frame->data_len > port.mtu() + sizeof(wire::EthernetHeader)) return false;
-  auto* header = rte_pktmbuf_mtod(frame, wire::EthernetHeader*);
-  header->destination = heir.mac.bytes();
-  header->source = port.mac().bytes();
-  emit(peer_port_, frame);
+  if (!pass_to(heir, frame)) return false;
   hand_over.last_late = now;
-  status_.passed_on.fetch_add(1, std::memory_order_relaxed);
   return true;
+}
+
+// The group of its connection, or the one that answers here for its destination.
+int Worker::group_of(const wire::TcpSegment& segment) const {
+  const uint32_t leg = has_pairs_ ? engine_.legs().find(key_of(segment)) : tcp::kNone;
+  return leg != tcp::kNone ? engine_.legs()[leg].group : engine_.find_group(segment.destination);
 }
 
 // ---- receiving
@@ -221,7 +228,7 @@ void Worker::receive_group(tcp::GroupIndex group, Epoch epoch, Instant now) {
 // What the owner passes on may be here before its release is; what comes directly, before what is passed on.
 bool Worker::hold(uint16_t port, rte_mbuf* frame, const wire::TcpSegment& segment,
                   const wire::EthernetHeader& ethernet, Instant now) {
-  const int index = engine_.find_group(segment.destination);
+  const int index = group_of(segment);
   if (index < 0 || static_cast<size_t>(index) >= mirrors_.size() || held_.size() >= kHeldMost) return false;
   const auto group = static_cast<tcp::GroupIndex>(index);
   const GroupMirror& mirror = mirrors_[group];

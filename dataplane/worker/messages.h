@@ -27,7 +27,7 @@ struct Command {
     demote,      // group, epoch, flag (handed over): stop; legs go, or stay as the mirror of who has got them
     mute,        // group: transmit nothing, keep everything
     unmute,      // group, epoch, silence
-    beat,        // group, role, epoch, flag (standby synced), node (standby): what the heartbeats say
+    beat,        // group, role, epoch, flag (synced), node (standby), number (era): what heartbeats say
     peer_up,     // node, boot, workers, mac: another node lives; mirror frames of it are taken
     peer_down,   // node
     standby,     // group, node, boot, workers, mac: mirror the group to it when it is ours; node 0: to nobody
@@ -75,6 +75,7 @@ struct Report {
     handed,             // group, flag: the owner has released it to us; false: it goes on after all
     hand_over_refused,  // group
     standby_dropped,    // group, node, number (generation)
+    cut_off,            // group, node: nothing gets through to its standby, which has the addresses
     rival,              // address, mac, port
   };
   Kind kind = Kind::cluster_frame;
@@ -156,6 +157,7 @@ struct WorkerStatus {
   struct GroupStatus {
     std::atomic<uint32_t> legs{0};
     std::atomic<uint32_t> unprotected{0};
+    std::atomic<uint32_t> exempt{0};  // legs of services that want no protection, while the group is ours
     std::atomic<uint64_t> clock_us{0};
     // Owner's side: 0 closed, 1 syncing, 2 synced (the worst of the streams).
     std::atomic<uint32_t> stream_state{0};

@@ -75,6 +75,7 @@ void Worker::open_streams(tcp::GroupIndex group, Instant now, mirror::OwnerLog::
 void Worker::close_streams(tcp::GroupIndex group, Instant now) {
   for (auto& log : mirrors_[group].logs) log->drop(now);
   mirrors_[group].logs.clear();
+  mirrors_[group].told_cut_off = false;
 }
 
 // No commit progress for standby_timeout: the standby leaves the in-sync set, and is told so in every
@@ -84,6 +85,7 @@ void Worker::drop_stale_standby(tcp::GroupIndex group, Instant now) {
   for (const auto& log : mirror.logs) {
     const Instant since = log->channel().waiting_since();
     if (since == kNever || now - since < settings_.standby_timeout) continue;
+    if (now - since < 2 * settings_.standby_timeout && would_let_go(group)) return tell_cut_off(group, now);
     mirror.dropped_standby = mirror.standby.node;
     mirror.dropped_generation = log->channel().generation();
     status_.standby_drops.fetch_add(1, std::memory_order_relaxed);
@@ -128,8 +130,7 @@ void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
         same_life ? Instant(Duration(sign->beat_ns.load(std::memory_order_relaxed))) : Instant::min();
     const Instant woke =
         same_life ? Instant(Duration(sign->woke_ns.load(std::memory_order_relaxed))) : Instant::min();
-    if (stream.channel->is_open() &&
-        heard > std::max(stream.channel->last_heard(), woke) + settings_.in_sync_lease) {
+    if (stream.channel->is_open() && heard > std::max(stream.channel->last_heard(), woke) + lease_of(group)) {
       stream.replica->mark_stale();
       stream.channel->close();
       publish_status();  // control must not claim with what we have just let go

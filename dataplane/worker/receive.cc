@@ -63,8 +63,12 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
     return refuse(DropReason::ethernet_not_for_us);
   const wire::ParsedFrame parsed = wire::parse_frame(frame);
   if (const auto* segment = std::get_if<wire::TcpSegment>(&parsed)) {
-    if (pass_on(frame, *segment, ethernet, now) || hold(port, frame, *segment, ethernet, now)) return;
-    engine_.receive(frame, *segment, now, origin_of(port, ethernet.source));
+    if (pass_on(frame, *segment, ethernet, now) || pass_to_keeper(port, frame, *segment, ethernet, now) ||
+        hold(port, frame, *segment, ethernet, now))
+      return;
+    // Who was passed on to us is not where his frame came from.
+    const bool passed = has_pairs_ && was_passed(port, ethernet);
+    engine_.receive(frame, *segment, now, passed ? tcp::Origin() : origin_of(port, ethernet.source));
   } else if (const auto* cluster = std::get_if<wire::ClusterFrame>(&parsed)) {
     receive_cluster(port, frame, cluster->payload_offset, now);
   } else if (const auto* arp = std::get_if<wire::ArpPacket>(&parsed)) {
@@ -76,6 +80,7 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
   } else if (const auto* echo = std::get_if<wire::IcmpEchoRequest>(&parsed)) {
     answer_echo(port, frame, *echo, MacAddress(ethernet.source), now);
   } else if (const auto* error = std::get_if<wire::IcmpError>(&parsed)) {
+    if (pass_to_keeper(port, frame, *error, ethernet)) return;
     engine_.receive_error(*error, now);
     rte_pktmbuf_free(frame);
   } else {
@@ -219,7 +224,7 @@ Worker::IncomingStream& Worker::incoming_from(tcp::GroupIndex group, uint16_t pe
   if (stream.channel == nullptr) {
     mirror::FrameSink& sink = *this;
     stream.channel = std::make_unique<mirror::ChannelReceiver>(settings_.mirror_window, pool_, sink, drops_);
-    stream.replica = std::make_unique<mirror::Replica>(engine_);
+    stream.replica = std::make_unique<mirror::Replica>(engine_, group);
   }
   return stream;
 }

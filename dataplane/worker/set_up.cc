@@ -68,6 +68,13 @@ void Worker::add_groups() {
     pools_.push_back(std::make_unique<service::BackendPool>(pool.backends));
   for (const GroupSetup& group : settings_.groups) {
     const tcp::GroupIndex index = engine_.add_group(group.id);
+    if (group.is_spare) {
+      const auto twin = static_cast<tcp::GroupIndex>(group_index(*group.twin));
+      engine_.pair(twin, index);
+      sources_.push_back(sources_[twin]);
+      has_pairs_ = true;
+      continue;
+    }
     std::vector<IpAddress> sources;
     for (const auto* list : {&group.virtual_ips, &group.source_addresses}) {
       for (const GroupAddress& address : *list) {
@@ -77,7 +84,7 @@ void Worker::add_groups() {
       }
     }
     for (const GroupAddress& address : group.source_addresses) sources.push_back(address.address);
-    sources_.push_back(std::make_unique<service::SourcePool>(sources, random_.next()));
+    sources_.push_back(std::make_shared<service::SourcePool>(sources, random_.next()));
   }
   local_group_ = engine_.add_group(GroupId(0), true);
   for (const PortSetup& port : settings_.ports)

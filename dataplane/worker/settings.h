@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,9 @@ struct GroupAddress {
 
 struct GroupSetup {
   GroupId id;
-  MacAddress mac;  // for virtual_mac; the port's own under `gratuitous`
+  std::optional<GroupId> twin;  // a second group with the same addresses and services (staying.cc)
+  bool is_spare = false;        // the one of the two to which no service points; it comes after its twin
+  MacAddress mac;               // for virtual_mac; the port's own under `gratuitous`
   bool virtual_mac = true;
   std::vector<GroupAddress> virtual_ips;
   std::vector<GroupAddress> source_addresses;

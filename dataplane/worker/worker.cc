@@ -104,7 +104,7 @@ void Worker::fall_silent(uint32_t silence) {
   for (tcp::GroupIndex group = 0; group < engine_.groups(); ++group) {
     if (engine_.group(group).always_local) continue;
     engine_.give_up(group);
-    resolver_.release(engine_.group(group).id);
+    release_addresses(group);
   }
   for (const PortSetup& port : settings_.ports) port.port->forget_unsent(silence);
 }
@@ -135,6 +135,7 @@ void Worker::beat(Instant now) {
     g.standby = beat_groups_[i].standby;
     g.dropped_standby = mirrors_[i].dropped_standby;
     g.dropped_generation = mirrors_[i].dropped_generation;
+    g.era = group.era;
     beat.groups.push_back(g);
   }
   send_on_all_links(mirror::ClusterFrameKind::heartbeat, mirror::encode(beat));
@@ -182,6 +183,7 @@ void Worker::publish_status() {
     status_.groups[i].legs.store(group.legs, relaxed);
     status_.groups[i].unprotected.store(
         group.voice ? group.legs - std::min(group.legs, group.legs_mirrored) : 0, relaxed);
+    status_.groups[i].exempt.store(group.voice ? group.legs_exempt : 0, relaxed);
     status_.groups[i].clock_us.store(group.clock.micros(now_), relaxed);
   }
   for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group) publish_streams(group);

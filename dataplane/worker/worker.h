@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/random.h"
@@ -88,6 +89,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
     Instant settles_until{};  // after a hand-over to us: what was passed on goes first until then
     NodeId dropped_standby;
     uint32_t dropped_generation = 0;
+    bool told_cut_off = false;  // control knows that the standby, which has the addresses, is out of reach
     // As standby. The streams are those of one owner under one epoch; whoever comes with a higher one ends
     // them. While we own the group, or after, the epoch is ours.
     Epoch epoch;
@@ -176,6 +178,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void receive_group(tcp::GroupIndex group, Epoch epoch, Instant now);
   bool pass_on(rte_mbuf* frame, const wire::TcpSegment& segment, const wire::EthernetHeader& ethernet,
                Instant now);
+  int group_of(const wire::TcpSegment& segment) const;
   bool hold(uint16_t port, rte_mbuf* frame, const wire::TcpSegment& segment,
             const wire::EthernetHeader& ethernet, Instant now);
   void take_held(Instant now);
@@ -183,6 +186,24 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   Instant held_until() const;
   void forget_held(Instant now);
   void warm_neighbours(Instant now);
+
+  // staying.cc
+  GroupId addresses_of(tcp::GroupIndex group) const;
+  void claim_addresses(tcp::GroupIndex group, Instant now);
+  void release_addresses(tcp::GroupIndex group);
+  void note_era(tcp::GroupIndex group, uint32_t era, Instant now);
+  const PeerNode* keeper_of(tcp::GroupIndex group) const;
+  bool is_elsewhere(tcp::GroupIndex group) const;
+  std::optional<tcp::GroupIndex> group_elsewhere(const wire::TcpSegment& segment, Instant now) const;
+  bool was_passed(uint16_t port, const wire::EthernetHeader& ethernet) const;
+  bool pass_to(const PeerNode& peer, rte_mbuf* frame);
+  bool pass_to_keeper(uint16_t port, rte_mbuf* frame, const wire::TcpSegment& segment,
+                      const wire::EthernetHeader& ethernet, Instant now);
+  bool pass_to_keeper(uint16_t port, rte_mbuf* frame, const wire::IcmpError& error,
+                      const wire::EthernetHeader& ethernet);
+  bool would_let_go(tcp::GroupIndex group) const;
+  void tell_cut_off(tcp::GroupIndex group, Instant now);
+  Duration lease_of(tcp::GroupIndex group) const;
 
   // commands.cc
   bool take_commands(Instant now);
@@ -212,6 +233,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   neighbour::Resolver resolver_;
   tcp::Engine engine_;
   tcp::GroupIndex local_group_ = 0;  // the node's own addresses
+  bool has_pairs_ = false;
   uint16_t peer_port_ = 0;
 
   // Applications. Stable addresses: services point to them.
@@ -219,8 +241,9 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   service::Discard discard_;
   service::Tally tally_;
   service::ConnectCheck check_;
-  std::vector<std::unique_ptr<service::BackendPool>> pools_;   // by position in settings_.pools
-  std::vector<std::unique_ptr<service::SourcePool>> sources_;  // by position in settings_.groups
+  std::vector<std::unique_ptr<service::BackendPool>> pools_;  // by position in settings_.pools
+  std::vector<std::shared_ptr<service::SourcePool>>
+      sources_;  // by position in settings_.groups; a pair's is one
   std::vector<std::pair<ServiceId, std::unique_ptr<service::Proxy>>> proxies_;
 
   // Frames between nodes.

@@ -54,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     bench.engine.group(0).voice = bench.engine.group(0).always_local = false;
     NoWire wire;
     DropCounters drops;
-    mirror::Replica replica(bench.engine);
+    mirror::Replica replica(bench.engine, 0);
     mirror::ChannelReceiver channel(64, test_mbuf_pool(), wire, drops);
     channel.set_address({.self_boot = kOwnBoot, .peer_boot = kOwnersBoot});
     uint32_t sequence = 1;

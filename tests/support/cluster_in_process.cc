@@ -343,7 +343,7 @@ std::string ClusterInProcess::describe() {
     const size_t skip = slot.log.size() > 40 ? slot.log.size() - 40 : 0;
     for (size_t i = skip; i < slot.log.size(); ++i) text += slot.log[i] + "\n";
     if (slot.node == nullptr) continue;
-    for (size_t group = 0; group < settings_.groups; ++group) {
+    for (size_t group = 0; group < config_.groups.size(); ++group) {
       const auto* machine = slot.node->control().controller().machine(group_id(group));
       text += fmt::format("  now {} ({})\n", cluster::name_of(machine->state()), machine->why());
     }

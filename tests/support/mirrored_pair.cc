@@ -74,7 +74,7 @@ struct MirroredPair::Cluster {
         sources({pair.addresses_.source}, own_boot.value() * 1000),
         proxy(backends, sources),
         receiver(pair.settings_.channel_window, test_mbuf_pool(), sink, drops),
-        replica(engine) {}
+        replica(engine, 0) {}
   BootId boot;
   uint32_t generation = 0;
   service::BackendPool backends;

@@ -125,6 +125,14 @@ def views():
     return {name: cluster_view(name) for name in names()}
 
 
+def staying(name, group=None):
+    """Legs of old connections that this node goes on with while the group itself is at another one
+    (failback: new_connections); 0 when there are none."""
+    view = cluster_view(name) or {}
+    row = view.get(f"{group or configuration.group_names()[0]}/staying")
+    return row["protected"] + row["unprotected"] if row and row["owner"] else 0
+
+
 def states(group):
     """{node: its state in the group}; of those that answer."""
     return {name: view[group]["state"] for name, view in views().items() if view and group in view}
@@ -142,9 +150,11 @@ def owner(group=None):
 
 
 def all_synced():
-    """Every group has one owner, that owner is protected, and a standby says that it is synced."""
-    for group in configuration.group_names():
-        seen = list(states(group).values())
+    """Every group has one owner, that owner is protected, and a standby says that it is synced; so has what stays of one."""
+    seen_by = views()
+    shown = {group for view in seen_by.values() for group in view or ()}
+    for group in shown.union(configuration.group_names()):
+        seen = [view[group]["state"] for view in seen_by.values() if view and group in view]
         if seen.count("owner(protected)") != 1 or "standby(synced)" not in seen:
             return False
     return True

@@ -115,6 +115,24 @@ TEST(Config, ReadsPoolsAndGroups) {
   EXPECT_EQ(config.groups[1].failback, Failback::manual);
 }
 
+TEST(Config, AGroupWhoseConnectionsStayHasATwin) {
+  const auto result = parse(spoiled({{"failback: manual", "failback: new_connections"}}), "a.yaml");
+  ASSERT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);
+  const Config& config = std::get<Config>(result);
+  EXPECT_EQ(config.groups_configured(), 2U);
+  ASSERT_EQ(config.groups.size(), 3U);
+  const GroupConfig& second = config.groups[1];
+  const GroupConfig& spare = config.groups[2];
+  EXPECT_FALSE(config.groups[0].twin.has_value());
+  EXPECT_EQ(second.twin, spare.id);
+  EXPECT_EQ(spare.twin, second.id);
+  EXPECT_EQ(spare.id, GroupId(3)) << "the first id that no group has";
+  EXPECT_TRUE(spare.is_spare);
+  EXPECT_TRUE(spare.services.empty());
+  EXPECT_EQ(spare.virtual_ips, second.virtual_ips);
+  EXPECT_EQ(spare.successors, second.successors);
+}
+
 TEST(Config, KeepaliveAndUserTimeoutOfAService) {
   const auto result = parse(spoiled({{"idle_timeout: 5min}",
                                       "idle_timeout: 5min, user_timeout: 30s,\n         "

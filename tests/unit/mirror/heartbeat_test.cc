@@ -30,7 +30,8 @@ Heartbeat sample() {
                          .legs_unprotected = 3,
                          .standby = NodeId(3),
                          .dropped_standby = NodeId(1),
-                         .dropped_generation = 9});
+                         .dropped_generation = 9,
+                         .era = 4});
   beat.groups.push_back({.group = GroupId(2),
                          .role = GroupRole::releasing,
                          .epoch = {8, NodeId(1)},
@@ -56,6 +57,7 @@ void expect_same_group(const GroupBeat& a, const GroupBeat& b) {
   EXPECT_EQ(a.standby, b.standby);
   EXPECT_EQ(a.dropped_standby, b.dropped_standby);
   EXPECT_EQ(a.dropped_generation, b.dropped_generation);
+  EXPECT_EQ(a.era, b.era);
 }
 
 void expect_same(const Heartbeat& a, const Heartbeat& b) {

@@ -66,6 +66,8 @@ console::GroupView group_view(const NodeControl& control, const config::GroupCon
   view.mac = config.mac;
   if (snapshot.takeovers != nullptr && !snapshot.takeovers->empty())
     view.last_takeover = takeover_view(snapshot.takeovers->back(), now);
+  view.takeovers = snapshot.takeovers_total;
+  view.connections_lost = snapshot.legs_lost_total;
   return view;
 }
 

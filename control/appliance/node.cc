@@ -172,6 +172,11 @@ void Node::work(unsigned index) {
   };
   constexpr int kIdleRounds = 4;
   int idle = 0;
+  Instant awake_since = clock_->now();
+  const auto note_busy = [&](Instant until) {
+    lcore.busy_ns.fetch_add(static_cast<uint64_t>((until - awake_since).count()), std::memory_order_relaxed);
+    awake_since = until;
+  };
   while (!stop_workers_.load(std::memory_order_relaxed)) {
     if (index == 0 && lcore.reopen.exchange(false)) {
       reopen_ports();
@@ -179,6 +184,7 @@ void Node::work(unsigned index) {
       can_sleep = watch();
     }
     const Instant now = clock_->now();
+    note_busy(now);
     const bool is_busy = worker.run_once(now);
     if (worker.is_urgent()) control_wakeup_->ring();
     if (is_busy) {
@@ -190,8 +196,10 @@ void Node::work(unsigned index) {
     Duration wait = worker.next_deadline() - before;
     // A device without a descriptor is looked at often enough that its ring does not overflow.
     if (!can_sleep) wait = std::min<Duration>(wait, 50us);
-    lcore.busy_ns.fetch_add(static_cast<uint64_t>((before - now).count()), std::memory_order_relaxed);
-    if (wait > Duration::zero()) waiter.wait(wait, pending);
+    note_busy(before);
+    if (wait <= Duration::zero()) continue;
+    waiter.wait(wait, pending);
+    awake_since = clock_->now();
   }
 }
 

@@ -158,6 +158,14 @@ std::vector<console::WorkerView> Node::workers() {
     v.busy_percent = static_cast<unsigned>(lcores_[i]->busy_ns.load(std::memory_order_relaxed) * 100 /
                                            static_cast<uint64_t>(uptime));
     v.longest_stall = Duration(status.longest_stall_ns.load(std::memory_order_relaxed));
+    v.busy = Duration(static_cast<int64_t>(lcores_[i]->busy_ns.load(std::memory_order_relaxed)));
+    v.stalls = status.stalls.load(std::memory_order_relaxed);
+    v.standby_drops = status.standby_drops.load(std::memory_order_relaxed);
+    for (size_t c = 0; c < tcp::kEngineCounters.size(); ++c) {
+      const tcp::EngineCounter& counter = tcp::kEngineCounters[c];
+      v.counters.push_back(
+          {counter.name, counter.unit, counter.text, status.counters[c].load(std::memory_order_relaxed)});
+    }
     views.push_back(v);
   }
   return views;

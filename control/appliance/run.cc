@@ -12,6 +12,8 @@
 #include "control/console/commands.h"
 #include "control/console/console_server.h"
 #include "control/console/terminal.h"
+#include "control/observe/metrics_server.h"
+#include "control/observe/node_metrics.h"
 
 namespace understudy::appliance {
 namespace {
@@ -48,6 +50,7 @@ int run_appliance(const RunOptions& options) {
     return 2;
   }
   const std::string socket = node_config->console_socket;
+  const std::optional<config::MetricsConfig> listen = config.metrics;
   auto node = Node::create(std::move(config), options);
   if (!node) {  // the machine has not got what the configuration names
     log_error("node", "{}", node.message());
@@ -60,6 +63,16 @@ int run_appliance(const RunOptions& options) {
     log_error("console", "{}", server.message());
     return 1;
   }
+  std::unique_ptr<observe::MetricsServer> metrics;
+  if (listen) {
+    auto started = observe::MetricsServer::start(listen->address, listen->port,
+                                                 [&node] { return observe::node_metrics(*node.value()); });
+    if (!started) {
+      log_error("metrics", "{}: {}", listen->mark.to_string(), started.message());
+      return 2;
+    }
+    metrics = std::move(started).value();
+  }
   running_node.store(node.value().get());
   catch_signals();
   std::atomic<bool> ended{false};
@@ -70,6 +83,7 @@ int run_appliance(const RunOptions& options) {
   ended.store(true);
   if (terminal.joinable()) terminal.join();
   running_node.store(nullptr);
+  metrics.reset();
   server.value().reset();
   return code;
 }

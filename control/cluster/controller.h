@@ -56,6 +56,8 @@ struct GroupSnapshot {
   std::string owner;    // name; empty when nobody is known to own
   std::string standby;  // of that owner, as it says; empty: it mirrors to nobody
   MirrorReport mirror;
+  uint64_t takeovers_total = 0;
+  uint64_t legs_lost_total = 0;                     // in them
   const std::deque<Takeover>* takeovers = nullptr;  // by this node; valid until the next call
   const std::deque<Transition>* history = nullptr;  // valid until the next call
 };

@@ -257,6 +257,8 @@ std::vector<GroupSnapshot> Controller::groups(Instant now) const {
         snapshot.standby = name_of_node(says->second.standby);
     }
     snapshot.takeovers = &machine.takeovers();
+    snapshot.takeovers_total = machine.takeovers_total();
+    snapshot.legs_lost_total = machine.legs_lost_total();
     snapshot.history = &machine.history();
     snapshots.push_back(std::move(snapshot));
   }

@@ -237,17 +237,17 @@ void FailoverMachine::take_released(Turn& turn) {
   try_claim(turn);
 }
 
-// Rank decides who goes first, chance parts those who think that they are the same; neither vetoes. Who holds
-// nothing worth keeping lets those go first who do.
+// Rank decides who goes first, chance parts those who follow; neither vetoes. The first in line does not wait
+// at all. Who holds nothing worth keeping lets those go first who do.
 Duration FailoverMachine::candidate_delay(Turn& turn) {
   if (turn.around.better_holder) return settings_.cold_after;
   const auto jitter = Duration(random_.below(static_cast<uint32_t>(settings_.jitter_max.count()) + 1));
   const unsigned ahead = rank(turn.around);
   if (candidacy_.boot) return ahead == 0 ? Duration(0) : ahead * settings_.boot_rank_delay + jitter;
   const Duration by_rank = ahead * settings_.rank_delay;
-  if (candidacy_.released)
-    return by_rank + (holds_legs() ? Duration(0) : settings_.dead_after) + (ahead > 0 ? jitter : 0ns);
-  return by_rank + jitter + (holds_legs() ? Duration(0) : settings_.cold_after);
+  const Duration by_chance = ahead > 0 || !holds_legs() ? jitter : Duration(0);
+  const Duration for_others = candidacy_.released ? settings_.dead_after : settings_.cold_after;
+  return by_rank + by_chance + (holds_legs() ? Duration(0) : for_others);
 }
 
 void FailoverMachine::begin_candidacy(std::string why, Turn& turn) {
@@ -335,6 +335,8 @@ void FailoverMachine::claim(bool lone, Turn& turn) {
                                         : candidacy_.evidence.unprotected;
   Takeover& takeover = takeovers_.emplace_back();
   if (takeovers_.size() > kTakeoversMax) takeovers_.pop_front();
+  ++takeovers_total_;
+  legs_lost_total_ += lost;
   takeover.from = followed_ ? followed_->node : NodeId();
   takeover.from_name = followed_ ? followed_->name : std::string();
   takeover.epoch = epoch_;

@@ -157,6 +157,8 @@ class FailoverMachine {
   const std::deque<Transition>& history() const { return history_; }    // oldest first, the last 32
   const std::deque<Takeover>& takeovers() const { return takeovers_; }  // by this node, the last 16
   const Takeover* last_takeover() const { return takeovers_.empty() ? nullptr : &takeovers_.back(); }
+  uint64_t takeovers_total() const { return takeovers_total_; }
+  uint64_t legs_lost_total() const { return legs_lost_total_; }
   // Worker 0 has announced the addresses under this epoch.
   void note_announced(const Epoch& epoch, Instant when);
   void note_first_packet(Instant when);
@@ -256,6 +258,8 @@ class FailoverMachine {
   };
   Candidacy candidacy_;
   std::deque<Takeover> takeovers_;
+  uint64_t takeovers_total_ = 0;
+  uint64_t legs_lost_total_ = 0;
   std::deque<Transition> history_;
 };
 

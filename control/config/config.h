@@ -158,10 +158,18 @@ struct ClusterConfig {
   Duration dead_after() const { return heartbeat_interval * heartbeat_misses; }
 };
 
+// Where each node answers GET /metrics; nowhere unless it is configured.
+struct MetricsConfig {
+  IpAddress address;
+  PortNumber port;
+  Mark mark;
+};
+
 struct Config {
   std::string file;
   ClusterConfig cluster;
   TcpConfig tcp;
+  std::optional<MetricsConfig> metrics;
   std::vector<NodeConfig> nodes;
   std::vector<RouteConfig> routes;
   std::vector<PoolConfig> pools;

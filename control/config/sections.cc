@@ -1,6 +1,7 @@
 #include "control/config/sections.h"
 
 #include <array>
+#include <charconv>
 
 #include <fmt/format.h>
 
@@ -44,6 +45,29 @@ void read_tcp(Reading& reading, const Value& value, TcpConfig& tcp) {
   fields.finish();
 }
 
+// "0.0.0.0:9464", "[::]:9464"
+void read_metrics(Reading& reading, const Value& value, Config& config) {
+  Fields fields(reading, value, "metrics", "the metrics");
+  if (const Value* listen = fields.scalar("listen", Need::required)) {
+    std::string_view text = listen->text;
+    const size_t colon = text.rfind(':');
+    std::string_view host = text.substr(0, colon);
+    const bool in_brackets = host.size() >= 2 && host.front() == '[' && host.back() == ']';
+    if (in_brackets) host = host.substr(1, host.size() - 2);
+    const auto address = IpAddress::parse(std::string(host));
+    uint16_t port = 0;
+    const std::string_view digits = colon == std::string_view::npos ? "" : text.substr(colon + 1);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    const bool is_port = error == std::errc() && end == digits.data() + digits.size() && port != 0;
+    if (!address || !is_port || address->is_v4() == in_brackets)
+      fields.fault(*listen, fmt::format("`{}` is no address and port; write 127.0.0.1:9464 or \"[::1]:9464\"",
+                                        listen->text));
+    else
+      config.metrics = MetricsConfig{*address, PortNumber(port), listen->mark};
+  }
+  fields.finish();
+}
+
 void read_route(Reading& reading, const Value& value, size_t index, Config& config) {
   Fields fields(reading, value, fmt::format("routes[{}]", index), "a route");
   RouteConfig route;
@@ -66,6 +90,8 @@ void read_sections(Reading& reading, const Value& document, Config& config, Secr
   if (const Value* cluster = fields.mapping("cluster", Need::required))
     read_cluster(reading, *cluster, config.cluster, files);
   if (const Value* tcp = fields.mapping("tcp", Need::optional)) read_tcp(reading, *tcp, config.tcp);
+  if (const Value* metrics = fields.mapping("metrics", Need::optional))
+    read_metrics(reading, *metrics, config);
   read_nodes(reading, fields.list("nodes", Need::required), config);
   const auto routes = fields.list("routes", Need::optional);
   for (size_t i = 0; i < routes.size(); ++i) read_route(reading, routes[i], i, config);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/address.h"
@@ -69,6 +70,8 @@ struct GroupView {
   std::string arp_policy;
   MacAddress mac;
   std::optional<TakeoverView> last_takeover;
+  uint64_t takeovers = 0;         // claims of this node
+  uint64_t connections_lost = 0;  // in them
 };
 
 struct StreamView {  // one worker's mirror log of a group, towards the group's standby
@@ -153,6 +156,13 @@ struct DropView {
   uint64_t frames = 0;
 };
 
+struct CounterView {
+  std::string_view name;  // segments_received
+  std::string_view unit;  // bytes, or nothing
+  std::string_view text;  // Segments received
+  uint64_t value = 0;
+};
+
 struct WorkerView {
   unsigned id = 0;
   int cpu = -1;  // -1: any
@@ -161,6 +171,10 @@ struct WorkerView {
   unsigned shards = 0;
   unsigned busy_percent = 0;
   Duration longest_stall{};
+  Duration busy{};                    // since it started
+  uint64_t stalls = 0;                // absences for longer than a heartbeat interval
+  uint64_t standby_drops = 0;         // a standby confirmed nothing for too long
+  std::vector<CounterView> counters;  // of its TCP engine; the same ones of every worker
 };
 
 struct BackendView {
@@ -187,8 +201,8 @@ struct HandOverView {
   Duration took{};  // from the command until the group's new owner was heard
 };
 
-// Where the commands get their data. Called from the console's threads, one call at a time; answers from
-// snapshots and does not block on workers.
+// Where the commands and the metrics get their data. Called from the console's threads, one call at a time,
+// and from the thread of the metrics; answers from snapshots and does not block on workers.
 class Source {
  public:
   virtual ~Source() = default;

@@ -12,6 +12,7 @@
 #include "common/strong.h"
 #include "dataplane/mirror/heartbeat.h"
 #include "dataplane/mirror/replica.h"
+#include "dataplane/tcp/engine_counters.h"
 #include "dataplane/tcp/state.h"
 
 namespace understudy::worker {
@@ -172,6 +173,7 @@ struct WorkerStatus {
   };
   std::array<GroupStatus, kGroups> groups;
   std::atomic<uint32_t> standby_drops{0};
+  std::array<std::atomic<uint64_t>, tcp::kEngineCounters.size()> counters{};  // as of the last heartbeat
 };
 
 }  // namespace understudy::worker

@@ -187,6 +187,8 @@ void Worker::publish_status() {
     status_.groups[i].clock_us.store(group.clock.micros(now_), relaxed);
   }
   for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group) publish_streams(group);
+  for (size_t i = 0; i < tcp::kEngineCounters.size(); ++i)
+    status_.counters[i].store(engine_.counters().*tcp::kEngineCounters[i].value, relaxed);
 }
 
 void Worker::publish_streams(tcp::GroupIndex group) {

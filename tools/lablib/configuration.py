@@ -20,6 +20,8 @@ cluster:
   arbiter: none
   heartbeat: {{interval: 20ms, misses: 5}}
 
+metrics: {{listen: "127.0.0.1:9464"}}  # each node has a loopback of its own
+
 nodes:
 {nodes}
 routes:

@@ -36,6 +36,20 @@ class SecretFile : public ::testing::Test {
   std::string folder_;
 };
 
+TEST(Config, MetricsAreServedWhereItSays) {
+  EXPECT_FALSE(std::get<Config>(parse(std::string(kGood), "a.yaml")).metrics);
+  const auto listens = [](const std::string& where) {
+    const auto result =
+        parse(spoiled({{"tcp: {receive_buffer: 256KiB}", "metrics: {listen: \"" + where + "\"}"}}), "a.yaml");
+    EXPECT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);
+    const MetricsConfig& metrics = *std::get<Config>(result).metrics;
+    return metrics.address.to_string() + " " + std::to_string(metrics.port.value());
+  };
+  EXPECT_EQ(listens("127.0.0.1:9464"), "127.0.0.1 9464");
+  EXPECT_EQ(listens("[::1]:9464"), "::1 9464");
+  EXPECT_EQ(listens("0.0.0.0:80"), "0.0.0.0 80");
+}
+
 TEST(Config, ReadsEveryValue) {
   const auto result = parse(std::string(kGood), "a.yaml");
   ASSERT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);

@@ -166,7 +166,11 @@ TEST_F(Commands, SmallerNouns) {
             "     5  tcp_checksum  TCP checksum wrong\n");
   EXPECT_EQ(text("show worker"),
             "WORKER  CPU  SHARDS  LEGS  LOOPS  BUSY  LONGEST STALL\n"
-            "     0  any      64    12   1000  17 %         1.5 ms\n");
+            "     0  any      64    12   1000  17 %         1.5 ms\n"
+            "\n"
+            "COUNTER                W0  WHAT IT COUNTS\n"
+            "segments_received   12345  Segments received\n"
+            "payload_sent_bytes  67890  Payload sent\n");
   EXPECT_EQ(text("show backend"),
             "POOL   BACKEND  ADDRESS     PORT  STATE  WEIGHT  OPEN  SESSIONS  WHY\n"
             "nginx  b1       10.20.0.11    80  DOWN        3     0        99  refused\n");
@@ -176,6 +180,7 @@ TEST_F(Commands, SmallerNouns) {
   EXPECT_EQ(json("show events json")["events"][0]["ago_us"], 3000000);
   EXPECT_EQ(json("show drops json")["drops"].size(), 2U);
   EXPECT_TRUE(json("show worker json")["workers"][0]["cpu"].is_null());
+  EXPECT_EQ(json("show worker json")["workers"][0]["counters"]["payload_sent_bytes"], 67890);
   EXPECT_EQ(json("show backend json")["backends"][0]["up"], false);
   EXPECT_TRUE(json("show neighbour json")["neighbours"][0]["mac"].is_null());
 }

@@ -31,6 +31,7 @@ class FakeSource final : public Source {
     group.mac = *MacAddress::parse("02:55:53:00:00:01");
     group.in_state = 89s;
     group.last_takeover = takeover();
+    group.takeovers = 3;
     view.groups = {group};
     view.streams = {{0, "web", NodeId(2), 3, 4096, 1, 800us}};
     return view;
@@ -97,7 +98,14 @@ class FakeSource final : public Source {
   std::vector<DropView> drops() override {
     return {{"tcp_checksum", "TCP checksum wrong", 5}, {"no_route", "no route to the destination", 0}};
   }
-  std::vector<WorkerView> workers() override { return {{0, -1, 1000, 12, 64, 17, 1500us}}; }
+  std::vector<WorkerView> workers() override {
+    WorkerView worker{0, -1, 1000, 12, 64, 17, 1500us};
+    worker.busy = 9s;
+    worker.stalls = 2;
+    worker.counters = {{"segments_received", "", "Segments received", 12345},
+                       {"payload_sent", "bytes", "Payload sent", 67890}};
+    return {worker};
+  }
   std::vector<BackendView> backends() override {
     return {{"nginx", "b1", *IpAddress::parse("10.20.0.11"), PortNumber(80), false, "refused", 3, 0, 99}};
   }

@@ -51,7 +51,7 @@ void expect_understood(std::span<const uint8_t> stream) {
   service::Tally tally;
   bench.serve(80, tally);
   bench.engine.group(0).always_local = bench.engine.group(0).voice = false;
-  Replica replica(bench.engine);
+  Replica replica(bench.engine, 0);
   replica.on_open(1, bench.now);
   ASSERT_TRUE(replica.on_frame(stream, nullptr, bench.now));
   EXPECT_EQ(replica.state(), Replica::State::synced);

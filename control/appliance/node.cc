@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "control/appliance/promise_keeper.h"
 #include "control/appliance/wiring.h"
 
 namespace understudy::appliance {
@@ -77,6 +78,12 @@ Status Node::open(const std::string& node_name) {
                              made.message())};
   pool_ = std::move(made).value();
   if (const Status opened = open_ports(); !opened) return opened;
+  if (config_.cluster.arbiter == config::Arbiter::members) {
+    auto keeper = PromiseKeeper::open(node_->promises, [this] { control_wakeup_->ring(); });
+    if (!keeper)
+      return Error{fmt::format("{}: node {}: {}", node_->mark.to_string(), node_->name, keeper.message())};
+    keeper_ = std::move(keeper).value();
+  }
   make_workers(seed);
   return {};
 }
@@ -109,6 +116,7 @@ void Node::make_workers(uint64_t seed) {
   invariant(control_wakeup.ok(), "no descriptor left for the control loop's wake-up");
   control_wakeup_ = std::move(control_wakeup).value();
   Wakeup* io = lcores_[0]->wakeup.get();
+  make_leases();
   for (size_t p = 0; p < ports_.size() && node_->workers > 1; ++p) {
     std::vector<worker::HandoverPort*> others;
     std::vector<std::function<void()>> wake;
@@ -120,16 +128,17 @@ void Node::make_workers(uint64_t seed) {
       Wakeup* other = lcores_[w]->wakeup.get();
       wake.emplace_back([other] { other->ring(); });
     }
-    distributors_.push_back(std::make_unique<worker::Distributor>(*ports_[p], others, wake, *shards_));
+    distributors_.push_back(std::make_unique<worker::Distributor>(outer_port(p), others, wake, *shards_));
   }
   std::vector<OpenPort> open;
   std::vector<MacAddress> macs;
   for (size_t p = 0; p < ports_.size(); ++p) {
-    open.push_back({ports_[p].get(), &node_->ports[p]});
+    open.push_back({&outer_port(p), &node_->ports[p]});
     macs.push_back(ports_[p]->mac());
   }
   worker::WorkerSettings settings =
       worker_settings(config_, *node_, boot_, open, pool_statistics(*pool_).buffers);
+  settings.leases = leases_;
   std::vector<worker::Worker*> workers;
   for (unsigned w = 0; w < node_->workers; ++w) {
     settings.index = static_cast<uint16_t>(w);
@@ -140,10 +149,33 @@ void Node::make_workers(uint64_t seed) {
                                                           seed + w, clock_->now());
     workers.push_back(lcores_[w]->worker.get());
   }
-  const NodeControl::Settings control{
-      .config = &config_, .node = node_, .boot = boot_, .macs = macs, .pool = pool_.get()};
+  NodeControl::Settings control{.config = &config_,
+                                .node = node_,
+                                .boot = boot_,
+                                .macs = macs,
+                                .pool = pool_.get(),
+                                .now = clock_->now(),
+                                .leases = leases_};
+  if (keeper_ != nullptr) {
+    control.memory = keeper_->found();
+    control.keep = [this](const cluster::Keep& keep) { keeper_->keep(keep); };
+  }
   control_ = std::make_unique<NodeControl>(control, workers, Random(seed ^ 0x5eed),
                                            [this](const NodeEvent& e) { log_event(e); });
+}
+
+// Where an arbiter gives leases, nothing leaves a port but by way of a look at the clock.
+void Node::make_leases() {
+  if (config_.cluster.arbiter == config::Arbiter::none) return;
+  leases_ = std::make_shared<worker::Leases>(config_.groups.size());
+  for (const auto& port : ports_)
+    leased_ports_.push_back(std::make_unique<worker::LeasedPort>(*port, leases_, leased_addresses(config_),
+                                                                 [this] { return clock_->now(); }));
+}
+
+Port& Node::outer_port(size_t index) {
+  if (leased_ports_.empty()) return *ports_[index];
+  return *leased_ports_[index];
 }
 
 void Node::log_event(const NodeEvent& event) {
@@ -263,6 +295,7 @@ int Node::run() {
              eal_->uses_hugepages() ? "hugepages" : "ordinary pages");
   PortWaiter waiter(*control_wakeup_);
   const auto is_urgent = [this] {
+    if (keeper_ != nullptr && keeper_->has_done()) return true;
     return std::ranges::any_of(lcores_, [](const auto& lcore) { return lcore->worker->is_urgent(); });
   };
   bool retiring = false;
@@ -271,6 +304,9 @@ int Node::run() {
       const std::lock_guard lock(control_mutex_);
       const Instant now = clock_->now();
       for (const auto& lcore : lcores_) lcore->worker->take_urgent();
+      if (keeper_ != nullptr)
+        for (const PromiseKeeper::Done& done : keeper_->take_done())
+          control_->on_kept(done.sequence, done.is_kept, now);
       control_->round(now);
       if (control_->stop()) {
         log_error("node", "{}", *control_->stop());
@@ -298,9 +334,11 @@ Node::~Node() {
   if (eal_ != nullptr) eal_->join_all();
   // Workers and rings hold buffers of the pool, ports too: the pool goes last, and with it the environment.
   control_.reset();
+  keeper_.reset();
   lcores_.clear();
   distributors_.clear();
   handovers_.clear();
+  leased_ports_.clear();
   ports_.clear();
   pool_.reset();
   eal_.reset();

@@ -9,6 +9,7 @@
 
 #include "control/appliance/node_control.h"
 #include "control/appliance/options.h"
+#include "control/appliance/promise_keeper.h"
 #include "control/config/config.h"
 #include "control/console/views.h"
 #include "dataplane/dpdk/clock.h"
@@ -57,6 +58,8 @@ class Node final : public console::Source {
   Status open(const std::string& node_name);
   Status open_ports();
   void make_workers(uint64_t seed);
+  void make_leases();
+  Port& outer_port(size_t index);  // as workers see it
   Status launch();
   void work(unsigned index);
   void reopen_ports();
@@ -73,11 +76,15 @@ class Node final : public console::Source {
   Pool pool_;
   std::unique_ptr<tcp::ShardMap> shards_;
   std::vector<std::unique_ptr<EthdevPort>> ports_;
+  // Under an arbiter, before each port: what may not leave does not.
+  std::shared_ptr<worker::Leases> leases_;
+  std::vector<std::unique_ptr<worker::LeasedPort>> leased_ports_;
   // By port: worker 0's distributor and the other workers' ends; empty with one worker.
   std::vector<std::unique_ptr<worker::Distributor>> distributors_;
   std::vector<std::vector<std::unique_ptr<worker::HandoverPort>>> handovers_;
   std::vector<std::unique_ptr<Lcore>> lcores_;
   std::unique_ptr<NodeControl> control_;
+  std::unique_ptr<PromiseKeeper> keeper_;
   std::unique_ptr<Wakeup> control_wakeup_;  // rung by workers whose report must not wait
   std::mutex control_mutex_;                // the control loop's round against the console's looks
   Instant started_{};

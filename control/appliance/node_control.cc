@@ -18,6 +18,18 @@ constexpr Duration kClockMargin = 500ms;
 using worker::Command;
 using worker::Report;
 
+std::unique_ptr<cluster::Arbiter> make_arbiter(const NodeControl::Settings& settings) {
+  const config::Config& config = *settings.config;
+  if (config.cluster.arbiter == config::Arbiter::none) return nullptr;
+  cluster::MembersArbiter::Settings members;
+  members.self = settings.node->id;
+  members.boot = settings.boot;
+  for (const config::NodeConfig& node : config.nodes) members.members.emplace_back(node.id, node.name);
+  for (const config::GroupConfig& group : config.groups) members.groups.push_back(group.id);
+  members.lease = config.cluster.lease_length();
+  return std::make_unique<cluster::MembersArbiter>(std::move(members), settings.memory, settings.now);
+}
+
 }  // namespace
 
 NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random,
@@ -31,7 +43,7 @@ NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> 
           [this](LogLevel level, std::string_view sentence, Instant when) {
             event(level, "cluster", std::string(sentence), when);
           },
-          Random(random.next())),
+          Random(random.next()), make_arbiter(settings)),
       health_(health::pools_from(*settings.config), Random(random.next())),
       witnesses_(witnesses(*settings.config, *settings.node)) {}
 
@@ -68,6 +80,10 @@ bool NodeControl::retired() const {
   return controller_.retired() && std::ranges::all_of(workers_, [](const worker::Worker* worker) {
            return worker->status().passing.load(std::memory_order_relaxed) == 0;
          });
+}
+
+void NodeControl::on_kept(uint64_t sequence, bool is_kept, Instant now) {
+  do_actions(controller_.on_kept(sequence, is_kept, now), now);
 }
 
 void NodeControl::retire(Instant now) {
@@ -141,6 +157,17 @@ void NodeControl::take_reports(Instant now) {
                 now);
           do_actions(controller_.on_standby_dropped(report.group, report.node, now), now);
           break;
+        case Report::Kind::standby_silent:
+          do_actions(controller_.release_standby(report.group, now), now);
+          break;
+        case Report::Kind::beat_sent:
+          do_actions(controller_.on_beat_sent(static_cast<uint32_t>(report.number), report.when, now), now);
+          break;
+        case Report::Kind::lease_lost:
+          // Whatever waits in a port was made while we could still speak.
+          reopen_wished_ = true;
+          do_actions(controller_.on_lease_lost(report.group, now), now);
+          break;
         case Report::Kind::rival:
           event(LogLevel::warning, fmt::format("port {}", settings_.node->ports[report.port].name),
                 fmt::format("{} also claims {}: announced again", report.mac.to_string(),
@@ -173,6 +200,9 @@ void NodeControl::take_cluster_frame(const Report& report, Instant now) {
       break;
     case mirror::ClusterFrameKind::solicit:
       do_actions(controller_.on_solicit(origin, now), now);
+      break;
+    case mirror::ClusterFrameKind::vote:
+      do_actions(controller_.on_vote(view->payload, origin, now), now);
       break;
     default:
       break;
@@ -227,6 +257,23 @@ void NodeControl::tell_standby(GroupId group, NodeId node) {
     command.workers = it->second.workers;
     command.mac = it->second.mac;
   }
+  ++standby_orders_[group];
+  tell_all(command);
+}
+
+// Whatever waits for the standby that workers had is acknowledged when they hear of another one: not before
+// it is clear to everybody that this one is out of date.
+void NodeControl::change_standby(GroupId group, Instant now) {
+  standby_changes_.insert(group);
+  do_actions(controller_.release_standby(group, now), now);
+}
+
+void NodeControl::let_standby_go(GroupId group) {
+  if (standby_changes_.erase(group) > 0) tell_standby(group, controller_.standby_of(group));
+  Command command;
+  command.kind = Command::Kind::drop_standby;
+  command.group = group;
+  ++standby_orders_[group];
   tell_all(command);
 }
 
@@ -246,7 +293,7 @@ void NodeControl::watch_peers(Instant now) {
     command.mac = peer.mac;
     tell_all(command);
     for (const config::GroupConfig& group : settings_.config->groups)
-      if (controller_.standby_of(group.id) == snapshot.node) tell_standby(group.id, snapshot.node);
+      if (controller_.standby_of(group.id) == snapshot.node) change_standby(group.id, now);
   }
 }
 
@@ -280,8 +327,14 @@ bool NodeControl::owns(GroupId group) const {
 // The worst of all workers: a group is as ready as its least ready shard.
 cluster::Readiness NodeControl::readiness_of_standby(size_t group) const {
   uint32_t worst = 2;
-  for (const worker::Worker* worker : workers_)
-    worst = std::min(worst, worker->status().groups[group].stream_state.load(std::memory_order_relaxed));
+  const auto orders = standby_orders_.find(settings_.config->groups[group].id);
+  for (const worker::Worker* worker : workers_) {
+    const auto& status = worker->status().groups[group];
+    // Until a worker has heard whom to mirror to, its state is that of another standby.
+    const uint32_t obeyed = status.standby_orders.load(std::memory_order_acquire);
+    if (orders != standby_orders_.end() && obeyed != orders->second) worst = 0;
+    worst = std::min(worst, status.stream_state.load(std::memory_order_relaxed));
+  }
   return worst == 2   ? cluster::Readiness::synced
          : worst == 1 ? cluster::Readiness::syncing
                       : cluster::Readiness::none;
@@ -308,8 +361,9 @@ cluster::Readiness NodeControl::readiness_as_standby(size_t group) const {
 
 cluster::MirrorReport NodeControl::mirror_report(size_t group) const {
   cluster::MirrorReport report;
-  report.readiness =
-      owns(settings_.config->groups[group].id) ? readiness_of_standby(group) : readiness_as_standby(group);
+  const GroupId id = settings_.config->groups[group].id;
+  report.readiness = owns(id) ? readiness_of_standby(group) : readiness_as_standby(group);
+  if (owns(id) && !standby_changes_.contains(id)) report.standby = controller_.standby_of(id);
   report.legs = static_cast<uint32_t>(legs(group));
   report.legs_unprotected = static_cast<uint32_t>(unprotected(group));
   report.legs_exempt = static_cast<uint32_t>(exempt(group));
@@ -331,16 +385,17 @@ void NodeControl::update_beats() {
                       beats_told_[i].epoch == beats[i].epoch &&
                       beats_told_[i].standby_synced == beats[i].standby_synced &&
                       beats_told_[i].standby == beats[i].standby && beats_told_[i].era == beats[i].era;
-    if (same) continue;
+    const bool same_echo = i < beats_told_.size() && beats_told_[i].echoed == beats[i].echoed &&
+                           beats_told_[i].echo_number == beats[i].echo_number;
+    if (same && same_echo) continue;
     Command command;
     command.kind = Command::Kind::beat;
     command.group = beats[i].group;
-    command.role = beats[i].role;
-    command.epoch = beats[i].epoch;
-    command.flag = beats[i].standby_synced;
-    command.node = beats[i].standby;
-    command.number = beats[i].era;
-    tell_all(command);
+    command.beat = beats[i];
+    if (same)
+      tell(0, command);  // whose heartbeats are counted
+    else
+      tell_all(command);
   }
   beats_told_ = beats;
 }
@@ -406,6 +461,16 @@ void NodeControl::demote(const cluster::Demote& action) {
   tell_all(command);
 }
 
+// Before anything is sent that lets others believe that this node is silent, it is.
+void NodeControl::keep_leases() {
+  if (settings_.leases == nullptr) return;
+  for (size_t i = 0; i < settings_.config->groups.size(); ++i) {
+    const Instant until = controller_.lease_until(settings_.config->groups[i].id);
+    const bool never_spoke = settings_.leases->until(i) == kNever && until == Instant::min();
+    if (!never_spoke) settings_.leases->set(i, until);
+  }
+}
+
 void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
   const auto tell_group = [&](Command::Kind kind, GroupId group, Epoch epoch = {}) {
     Command command;
@@ -417,6 +482,7 @@ void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
   };
   for (const cluster::Action& action : actions) {
     if (const auto* wanted = std::get_if<cluster::Promote>(&action)) {
+      keep_leases();
       promote(*wanted, now);
     } else if (const auto* demote = std::get_if<cluster::Demote>(&action)) {
       this->demote(*demote);
@@ -435,6 +501,7 @@ void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
       promote_the_others(promotions_[mute->group]);
       tell_group(Command::Kind::mute, mute->group);
     } else if (const auto* unmute = std::get_if<cluster::Unmute>(&action)) {
+      keep_leases();
       tell_group(Command::Kind::unmute, unmute->group);
     } else if (std::holds_alternative<cluster::ProbeWitnesses>(action)) {
       probe_witnesses();
@@ -442,12 +509,22 @@ void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
       for (const auto& payload : ownership->payloads) broadcast(mirror::ClusterFrameKind::ownership, payload);
     } else if (std::holds_alternative<cluster::SendSolicit>(action)) {
       broadcast(mirror::ClusterFrameKind::solicit, {});
+    } else if (const auto* vote = std::get_if<cluster::SendVote>(&action)) {
+      keep_leases();
+      broadcast(mirror::ClusterFrameKind::vote, vote->payload);
+    } else if (const auto* keep = std::get_if<cluster::Keep>(&action)) {
+      if (settings_.keep) settings_.keep(*keep);
+    } else if (const auto* drop = std::get_if<cluster::DropCopies>(&action)) {
+      tell_group(Command::Kind::drop_copies, drop->group);
+    } else if (const auto* removed = std::get_if<cluster::StandbyRemoved>(&action)) {
+      let_standby_go(removed->group);
     } else if (const auto* said = std::get_if<cluster::Event>(&action)) {
       event(said->level, "cluster", said->sentence, now);
     } else if (const auto* end = std::get_if<cluster::Stop>(&action)) {
       stop_ = end->sentence;
     }
   }
+  keep_leases();
 }
 
 void NodeControl::probe_witnesses() {

@@ -4,12 +4,14 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "common/random.h"
 #include "control/cluster/controller.h"
+#include "control/cluster/members_arbiter.h"
 #include "control/config/config.h"
 #include "control/health/health_checker.h"
 #include "dataplane/worker/worker.h"
@@ -35,6 +37,12 @@ class NodeControl {
     BootId boot;
     std::vector<MacAddress> macs;  // of the ports, in the configuration's order
     rte_mempool* pool = nullptr;   // for broadcasts
+    Instant now;
+    // Under an arbiter: what the workers' WorkerSettings have too; what a former life has kept; and how to
+    // keep something, which on_kept() answers.
+    std::shared_ptr<worker::Leases> leases = {};
+    cluster::KeptMemory memory = {};
+    std::function<void(const cluster::Keep&)> keep = {};
   };
   using LogLine = std::function<void(const NodeEvent&)>;
   NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random, LogLine log);
@@ -46,6 +54,7 @@ class NodeControl {
   // Planned hand-over of a group that this node owns to its synced standby. A sentence if it cannot be begun;
   // how it ends, the state of the group and the events tell.
   std::optional<std::string> hand_over(GroupId group, NodeId to, Instant now);
+  void on_kept(uint64_t sequence, bool is_kept, Instant now);
   void retire(Instant now);
   // Nothing is owned any more, and no late frame is waited for that would have to be passed on.
   bool retired() const;
@@ -94,6 +103,9 @@ class NodeControl {
   void apply_health(const health::HealthOutcome& outcome, Instant now);
   void note_dropped(const mirror::Heartbeat& beat);
   void tell_standby(GroupId group, NodeId node);
+  void change_standby(GroupId group, Instant now);
+  void let_standby_go(GroupId group);
+  void keep_leases();
   void watch_peers(Instant now);
   void watch_mirror(Instant now);
   void update_beats();
@@ -115,7 +127,9 @@ class NodeControl {
   std::map<NodeId, Peer> peers_;
   std::map<GroupId, HeardClock> clocks_;
   std::map<GroupId, Promotion> promotions_;
-  std::map<GroupId, uint64_t> handed_;  // workers that hold all that the owner has released
+  std::set<GroupId> standby_changes_;           // workers hear of it when the one they had is removed
+  std::map<GroupId, uint32_t> standby_orders_;  // how often workers were told of a standby
+  std::map<GroupId, uint64_t> handed_;          // workers that hold all that the owner has released
   // Streams to us that their owner has dropped: (group, owner, its worker) -> generation.
   std::map<std::tuple<GroupId, NodeId, uint16_t>, uint32_t> told_stale_;
   std::vector<mirror::GroupBeat> beats_told_;

@@ -138,6 +138,7 @@ std::vector<console::DropView> Node::drops() {
     uint64_t frames = 0;
     for (const auto& lcore : lcores_) frames += lcore->worker->drops_of(reason);
     for (const auto& distributor : distributors_) frames += distributor->drops().of(reason);
+    for (const auto& port : leased_ports_) frames += port->drops().of(reason);
     if (frames > 0) views.push_back({std::string(name_of(reason)), std::string(text_of(reason)), frames});
   }
   return views;

@@ -116,6 +116,14 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
   return settings;
 }
 
+std::vector<worker::LeasedPort::Address> leased_addresses(const config::Config& config) {
+  std::vector<worker::LeasedPort::Address> addresses;
+  for (size_t i = 0; i < config.groups.size(); ++i)
+    for (const auto* list : {&config.groups[i].virtual_ips, &config.groups[i].source_addresses})
+      for (const Prefix& each : *list) addresses.push_back({each.address, i});
+  return addresses;
+}
+
 std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node) {
   std::vector<IpAddress> found;
   const auto add = [&](const IpAddress& address) {

@@ -22,6 +22,9 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
 // Keeps clusters that share a network apart: a keyed hash of the name.
 uint32_t cluster_id(const config::ClusterConfig& cluster);
 
+// The addresses of groups: frames that speak for them leave only while a lease lives.
+std::vector<worker::LeasedPort::Address> leased_addresses(const config::Config& config);
+
 // Addresses whose answer shows that this node's networks work: gateways and backends that are on-link.
 std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node);
 

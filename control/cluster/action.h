@@ -43,6 +43,28 @@ struct MirrorTo {
   GroupId group;
   NodeId standby;
 };
+// Ask the arbiter for the group; what it says comes as an event. The controller does it itself.
+struct Claim {
+  GroupId group;
+  // Of this node, above every ballot that it has seen. Or the one under which it owns the group and has not
+  // withdrawn: then it asks for nothing but a new lease.
+  Epoch ballot;
+  Epoch followed;        // the owner's, that it mirrors; zero: it has followed nobody
+  bool in_sync = false;  // it holds the connections of that owner, up to what that owner has promised
+  bool cold = false;     // nobody in sync has been heard for cold_takeover_after: it would discard them
+};
+// The arbiter: nothing that was promised to this node for the group holds any more. Likewise.
+struct Withdraw {
+  GroupId group;
+};
+// Workers: legs that they mirror of this group must not be resumed.
+struct DropCopies {
+  GroupId group;
+};
+// Workers: what waited for the standby that they had may be acknowledged; no successor takes it for in sync.
+struct StandbyRemoved {
+  GroupId group;
+};
 // Workers: transmit nothing for the group, keep everything.
 struct Mute {
   GroupId group;
@@ -81,8 +103,9 @@ struct Stop {
   std::string sentence;
 };
 
-using Action = std::variant<Promote, HandOver, Demote, Follow, MirrorTo, Mute, Unmute, ProbeWitnesses,
-                            SendOwnership, SendSolicit, SendVote, Keep, Event, Stop>;
+using Action =
+    std::variant<Promote, HandOver, Demote, Follow, MirrorTo, Claim, Withdraw, DropCopies, StandbyRemoved,
+                 Mute, Unmute, ProbeWitnesses, SendOwnership, SendSolicit, SendVote, Keep, Event, Stop>;
 using Actions = std::vector<Action>;
 
 }  // namespace understudy::cluster

@@ -13,15 +13,6 @@
 
 namespace understudy::cluster {
 
-// What a candidate asks the arbiter for.
-struct Claim {
-  GroupId group;
-  Epoch ballot;          // of this node, above every ballot that it has seen
-  Epoch followed;        // the owner's, that it mirrors; zero: it has followed nobody
-  bool in_sync = false;  // it holds the connections of that owner, up to what that owner has promised
-  bool cold = false;     // nobody in sync has been heard for cold_takeover_after: it would discard them
-};
-
 // What the arbiter says in its own time.
 struct Verdict {
   enum class Kind : uint8_t {
@@ -34,7 +25,9 @@ struct Verdict {
   Epoch ballot;
   Epoch highest;    // denied: the highest ballot that anybody answered with
   NodeId standby;   // recorded
-  std::string why;  // denied
+  std::string why;  // granted, denied: a sentence
+  // denied: what this node holds is not what the last owner promised. It must not be resumed.
+  bool out_of_sync = false;
 };
 
 // Who may own a group, and for how long its owner may speak. Asynchronous and pure: calls carry the time, and
@@ -57,11 +50,16 @@ class Arbiter {
   // Asks for a group. One claim per group: a new one takes the place of the one before. Repeats itself until
   // there is a verdict or withdraw().
   virtual void claim(const Claim& claim, Instant now) = 0;
-  // The claim is off, or the group is given up: whatever was promised to this node is free for others.
+  // The claim is off, or the group is given up: whatever was promised to this node is free for others. Its
+  // ballot is over for good. Whoever owned the group is silent before this call.
   virtual void withdraw(GroupId group, Instant now) = 0;
   // As owner under `epoch`: from now on `standby` is to count as in sync (zero: nobody). A new call takes the
-  // place of the one before.
+  // place of the one before. A new owner's set is itself alone, recorded before it is granted.
   virtual void record(GroupId group, Epoch epoch, NodeId standby, Instant now) = 0;
+  // The set of that owner is itself and `standby` and nobody else, and every successor will find it so.
+  virtual bool is_recorded(GroupId group, Epoch epoch, NodeId standby) const = 0;
+  // The highest ballot that is known here, from former lives of this node, too.
+  virtual Epoch highest(GroupId group) const = 0;
   // As owner under `epoch`: not to speak from this moment on. Instant::min() without a lease, kNever where
   // leases are not used.
   virtual Instant lease_until(GroupId group, Epoch epoch) const = 0;
@@ -70,7 +68,7 @@ class Arbiter {
   virtual void on_beat_sent(uint32_t number, Instant sent) = 0;
   // The first arrival of a heartbeat of another node's worker 0.
   virtual void on_beat(const mirror::Heartbeat& beat, Instant received) = 0;
-  // What this node's heartbeats say of its promises: echoes, and as owner the in-sync set.
+  // What this node's heartbeats say of its promises: echoes.
   virtual void fill(mirror::GroupBeat& beat) const = 0;
   // A vote frame from a member (ClusterFrameKind::vote).
   virtual void on_vote(NodeId from, BootId boot, std::span<const uint8_t> payload, Instant now) = 0;

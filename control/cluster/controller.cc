@@ -37,15 +37,20 @@ FailoverSettings failover_settings(const ClusterSettings& cluster, const GroupSe
   settings.learn_for = std::max(cluster.learn_for, 2 * cluster.dead_after);
   settings.boot_rank_delay = std::max<Duration>(500ms, 2 * cluster.dead_after);
   settings.probe_interval = 20ms;
+  settings.asks = cluster.arbiter != config::Arbiter::none;
+  settings.cold_after = cluster.cold_takeover_after;
   return settings;
 }
 
 }  // namespace
 
-Controller::Controller(ClusterSettings settings, LogSink log, Random random)
+Controller::Controller(ClusterSettings settings, LogSink log, Random random, std::unique_ptr<Arbiter> arbiter)
     : settings_(std::move(settings)),
       clock_(settings_.interval, settings_.dead_after),
-      membership_(self_of(settings_), ids_of(settings_.nodes), settings_.links.size()) {
+      membership_(self_of(settings_), ids_of(settings_.nodes), settings_.links.size()),
+      arbiter_(std::move(arbiter)) {
+  invariant((arbiter_ != nullptr) == (settings_.arbiter != config::Arbiter::none),
+            "cluster: the arbiter is not the one that is configured");
   invariant(settings_.groups.size() <= mirror::kHeartbeatGroupsMax,
             "cluster: more groups than a heartbeat carries");
   for (const NodeSettings& node : settings_.nodes) {
@@ -71,7 +76,7 @@ Actions Controller::start(Instant now) {
   started_ = now;
   solicit_due_ = now;
   ownership_due_ = now;
-  if (!settings_.has_witnesses)
+  if (!settings_.has_witnesses && arbiter_ == nullptr)
     actions.push_back(
         Event{LogLevel::warning,
               "neither a gateway nor a backend is configured: a node that is cut off cannot know "
@@ -90,7 +95,8 @@ void Controller::enter(Instant now, Actions& actions) {
   const std::string why = fmt::format("this node was away for {} ms", to_ms(away));
   for (auto& [id, group] : groups_) {
     const GroupState state = group.machine->state();
-    if (state == GroupState::learning || state == GroupState::suspecting || state == GroupState::fenced) {
+    if (state == GroupState::learning || state == GroupState::suspecting || state == GroupState::requesting ||
+        state == GroupState::fenced) {
       FailoverInput input;
       input.event = FailoverEvent::stalled;
       input.now = now;
@@ -101,7 +107,11 @@ void Controller::enter(Instant now, Actions& actions) {
 }
 
 Actions Controller::leave(Instant now, Actions actions) {
+  consult(now, actions);
+  resume_removals(now, actions);
   choose_standbys(now, actions);
+  if (arbiter_ != nullptr)
+    for (Action& action : arbiter_->take_actions()) actions.push_back(std::move(action));
   if (ownership_due_ <= now) {
     ownership_sent_ = now;
     ownership_due_ = now + settings_.ownership_period;
@@ -125,7 +135,9 @@ void Controller::want_ownership(Instant now) {
 
 Instant Controller::next_deadline() const {
   Instant next = std::min({last_call_ + settings_.interval, ownership_due_, solicit_due_});
+  if (arbiter_ != nullptr) next = std::min(next, arbiter_->next_deadline());
   for (const auto& [id, group] : groups_) {
+    if (const Instant lease = lease_until(id); lease > last_call_) next = std::min(next, lease);
     next = std::min(next, group.machine->deadline());
     const auto& followed = group.machine->followed();
     if (!is_standby(group.machine->state()) || !followed) continue;
@@ -142,6 +154,9 @@ Actions Controller::tick(Instant now) {
   Actions actions;
   enter(now, actions);
   watch_own_workers(now, actions);
+  if (arbiter_ != nullptr) arbiter_->tick(now);
+  consult(now, actions);
+  watch_leases(now, actions);
   FailoverInput input;
   input.event = FailoverEvent::deadline;
   input.now = now;
@@ -266,6 +281,7 @@ Actions Controller::on_heartbeat(const mirror::Heartbeat& beat, LinkId link, con
       peer.reach_front = beat.reach_front;
       peer.reach_back = beat.reach_back;
       learn_groups(beat, peer, now);
+      if (arbiter_ != nullptr && beat.worker == 0) arbiter_->on_beat(beat, now);
       for (auto& [id, group] : groups_) {
         hear_owner(beat.node, group, now, actions);
         review(group, now, actions);
@@ -343,6 +359,10 @@ bool Controller::is_alive(const PeerView& peer, Instant now) const {
 Surroundings Controller::surroundings(const Group& group, Instant now) const {
   Surroundings around;
   around.highest_epoch = group.highest;
+  if (arbiter_ != nullptr) {
+    around.highest_epoch = std::max(group.highest, arbiter_->highest(group.machine->settings().group));
+    around.majority_heard = hears_majority(now);
+  }
   const Readiness own = group.machine->readiness();
   const bool holds_legs = own == Readiness::syncing || own == Readiness::synced;
   const auto& followed = group.machine->followed();
@@ -395,7 +415,7 @@ void Controller::choose_standbys(Instant now, Actions& actions) {
       chosen = choose_standby(group.machine->settings().successors, settings_.self, preferred, avoided,
                               candidates);
     }
-    if (chosen == group.standby) continue;
+    if (chosen == group.standby || !is_standby_removed(id, group, now)) continue;
     group.standby = chosen;
     actions.push_back(MirrorTo{id, chosen});
   }
@@ -405,7 +425,8 @@ void Controller::choose_standbys(Instant now, Actions& actions) {
 void Controller::review(Group& group, Instant now, Actions& actions) {
   const FailoverMachine& machine = *group.machine;
   const auto& followed = machine.followed();
-  const bool watches = is_standby(machine.state()) || machine.state() == GroupState::suspecting;
+  const bool watches = is_standby(machine.state()) || machine.state() == GroupState::suspecting ||
+                       machine.state() == GroupState::requesting;
   if (!watches || !followed) return;
   const GroupId id = machine.settings().group;
   const PeerView& peer = peers_.at(followed->node);
@@ -451,6 +472,10 @@ void Controller::feed(Group& group, const FailoverInput& input, Actions& actions
       want_ownership(input.now);
     else if (std::holds_alternative<SendSolicit>(action))
       solicit_due_ = input.now;
+    else if (const auto* claim = std::get_if<Claim>(&action))
+      arbiter_->claim(*claim, input.now);
+    else if (const auto* withdrawn = std::get_if<Withdraw>(&action))
+      arbiter_->withdraw(withdrawn->group, input.now);
     else
       actions.push_back(std::move(action));
   }

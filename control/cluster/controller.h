@@ -11,6 +11,7 @@
 #include "common/random.h"
 #include "common/strong.h"
 #include "control/cluster/action.h"
+#include "control/cluster/arbiter.h"
 #include "control/cluster/failover.h"
 #include "control/cluster/fault_detector.h"
 #include "control/cluster/membership.h"
@@ -68,7 +69,9 @@ struct GroupSnapshot {
 class Controller {
  public:
   // At most mirror::kHeartbeatGroupsMax groups. `log` gets the state changes; may be empty.
-  Controller(ClusterSettings settings, LogSink log, Random random);
+  // `arbiter` decides who owns; without one the witnesses do.
+  Controller(ClusterSettings settings, LogSink log, Random random,
+             std::unique_ptr<Arbiter> arbiter = nullptr);
   Actions start(Instant now);
 
   Actions on_heartbeat(const mirror::Heartbeat& beat, LinkId link, const MacAddress& source, Instant now);
@@ -92,6 +95,19 @@ class Controller {
   // As owner: the standby confirmed nothing for too long and was dropped. Another one goes before it for a
   // while.
   Actions on_standby_dropped(GroupId group, NodeId standby, Instant now);
+  // As owner: a worker wants to acknowledge past the standby it had (it is silent, or to be changed). Action
+  // StandbyRemoved says when it may; at once where nobody has to be told.
+  Actions release_standby(GroupId group, Instant now);
+  // Heartbeat `number` of worker 0 is about to leave; `sent` is before it.
+  Actions on_beat_sent(uint32_t number, Instant sent, Instant now);
+  // A worker has fallen silent because its lease was over.
+  Actions on_lease_lost(GroupId group, Instant now);
+  Actions on_vote(std::span<const uint8_t> payload, const FrameOrigin& from, Instant now);
+  // What action Keep asked for is on disk, or could not be put there.
+  Actions on_kept(uint64_t sequence, bool is_kept, Instant now);
+  // Until when this node may speak for the group; kNever without an arbiter.
+  Instant lease_until(GroupId group) const;
+  const Arbiter* arbiter() const { return arbiter_.get(); }
   // The synced standby of a group that this node owns. Nothing: there is none, or we are not its owner.
   std::optional<NodeId> heir(GroupId group, Instant now) const;
   // Why `to` cannot be given the group now, as a sentence with the cure; nothing: it can.
@@ -170,6 +186,8 @@ class Controller {
   };
   struct Group {
     std::unique_ptr<FailoverMachine> machine;
+    bool removing = false;      // the standby, from the in-sync set
+    bool removal_owed = false;  // workers wait for StandbyRemoved
     Epoch highest;
     NodeId standby;  // as owner
     Instant owns_since = kNever;
@@ -212,6 +230,15 @@ class Controller {
   void hear_owner(NodeId node, Group& group, Instant now, Actions& actions);
   void review(Group& group, Instant now, Actions& actions);
   void choose_standbys(Instant now, Actions& actions);
+  // controller_arbiter.cc
+  void consult(Instant now, Actions& actions);
+  void take_verdict(const Verdict& verdict, Instant now, Actions& actions);
+  void resume_removals(Instant now, Actions& actions);
+  void watch_leases(Instant now, Actions& actions);
+  void lose_lease(Group& group, Instant now, Actions& actions);
+  void record_standby(GroupId id, Group& group, Instant now);
+  bool is_standby_removed(GroupId id, Group& group, Instant now);
+  bool hears_majority(Instant now) const;
   void watch_links(Instant now, Actions& actions);
   void watch_own_workers(Instant now, Actions& actions);
   Surroundings surroundings(const Group& group, Instant now) const;
@@ -228,6 +255,7 @@ class Controller {
   AwakeClock clock_;
   Membership membership_;
   OwnershipBook book_;
+  std::unique_ptr<Arbiter> arbiter_;
   std::map<NodeId, PeerView> peers_;
   std::map<GroupId, Group> groups_;
   std::map<uint16_t, OwnWorker> own_workers_;

@@ -141,7 +141,8 @@ Actions Controller::on_handed(GroupId id, Instant now) {
   if (found != groups_.end()) {
     // Whoever hands it over is our standby from the first moment on, and stays it.
     const auto followed = found->second.machine->followed();
-    const bool takes = followed && found->second.machine->state() == GroupState::standby_synced;
+    const bool takes =
+        followed && found->second.machine->state() == GroupState::standby_synced && arbiter_ == nullptr;
     if (takes) found->second.standby = followed->node;
     feed(found->second, input, actions);
     if (takes) actions.push_back(MirrorTo{id, followed->node});

@@ -82,6 +82,7 @@ Actions Controller::on_mirror(GroupId id, const MirrorReport& report, Instant no
     const GroupState before = found->second.machine->state();
     feed(found->second, input, actions);
     if (found->second.machine->state() != before) want_ownership(now);
+    record_standby(id, found->second, now);
   }
   return leave(now, std::move(actions));
 }
@@ -153,6 +154,7 @@ std::vector<mirror::GroupBeat> Controller::beat_groups() const {
     beat.legs_stale = !speaks && (held == Readiness::stale || held == Readiness::none);
     beat.standby = group.standby;
     beat.era = group.era;
+    if (arbiter_ != nullptr) arbiter_->fill(beat);
     beats.push_back(beat);
   }
   return beats;

@@ -48,7 +48,8 @@ struct Takeover {
   Instant last_heartbeat;  // of the old owner; equal to `suspected` when there was none
   Instant suspected;
   std::optional<Instant> witnessed;
-  Instant decided;  // Promote was issued
+  std::optional<Instant> asked;  // the arbiter, for the last time; nothing without one
+  Instant decided;               // Promote was issued
   std::optional<Instant> announced;
   std::optional<Instant> first_packet;  // to a client or a backend
   bool handed = false;                  // planned, by the old owner's own hand

@@ -8,7 +8,6 @@ namespace understudy::cluster {
 namespace {
 
 constexpr size_t kHistoryMax = 32;
-constexpr size_t kTakeoversMax = 16;
 constexpr Duration kPromotionReminder = 1s;
 
 std::string text_of(const Epoch& epoch) {
@@ -34,6 +33,7 @@ void FailoverMachine::set_state(GroupState to, std::string why, Turn& turn) {
          fmt::format("group {}: {} -> {}: {}", settings_.name, name_of(state_), name_of(to), why),
          turn.input.now);
   history_.push_back({turn.input.now, state_, to, why});
+  if (state_ == GroupState::requesting && to != GroupState::claiming) withdraw(turn);
   if (history_.size() > kHistoryMax) history_.pop_front();
   if (to != state_) since_ = turn.input.now;
   state_ = to;
@@ -57,6 +57,7 @@ mirror::GroupRole FailoverMachine::role() const {
     case GroupState::maintenance:
       return mirror::GroupRole::idle;
     case GroupState::suspecting:
+    case GroupState::requesting:
       return followed_ ? mirror::GroupRole::standby : mirror::GroupRole::idle;
     case GroupState::standby_syncing:
     case GroupState::standby_synced:
@@ -161,6 +162,8 @@ void FailoverMachine::follow(Turn& turn) {
 }
 
 void FailoverMachine::owner_is_back(Turn& turn) {
+  // Whoever hands a group over says that it owns it until its heir does.
+  if (candidacy_.handed && is_followed(turn.input.owner)) return;
   const GroupState before = state_;
   follow(turn);
   if (before != state_)
@@ -233,7 +236,7 @@ void FailoverMachine::take_released(Turn& turn) {
   if (candidacy_.released) return;
   candidacy_.released = true;
   candidacy_.turn = turn.input.now + candidate_delay(turn);
-  why_ = fmt::format("{} {}", followed_->name, turn.input.why);
+  why_ = candidacy_.why = fmt::format("{} {}", followed_->name, turn.input.why);
   try_claim(turn);
 }
 
@@ -262,6 +265,7 @@ void FailoverMachine::begin_candidacy(std::string why, Turn& turn) {
   candidacy_.turn = now + candidate_delay(turn);
   candidacy_.next_probe = now + settings_.probe_interval;
   candidacy_.pressed = now - 1ns;
+  candidacy_.why = why;
   set_state(GroupState::suspecting, std::move(why), turn);
   turn.actions.push_back(ProbeWitnesses{settings_.group});
   try_claim(turn);
@@ -296,83 +300,6 @@ void FailoverMachine::press_on(Turn& turn) {
 }
 
 // The owner has stopped after its last word, and we hold all of it: no witness is needed, and nobody waits.
-void FailoverMachine::take_handed(Turn& turn) {
-  candidacy_ = Candidacy();
-  candidacy_.began = candidacy_.last_heartbeat = turn.input.now;
-  candidacy_.handed = true;
-  why_ = fmt::format("{} hands it over", followed_->name);
-  claim(false, turn);
-}
-
-void FailoverMachine::try_claim(Turn& turn) {
-  const Instant now = turn.input.now;
-  candidacy_.pressed = now;
-  const Instant cold_turn = candidacy_.began + settings_.cold_after;
-  if (turn.around.better_holder && !candidacy_.released)
-    candidacy_.turn = std::max(candidacy_.turn, cold_turn);
-  if (now < candidacy_.turn) return;
-  // An answer from long ago says nothing of our networks now.
-  const bool witnessed = candidacy_.witnessed && now - *candidacy_.witnessed < settings_.dead_after;
-  if (witnessed || candidacy_.released || !settings_.has_witnesses) {
-    claim(false, turn);
-  } else if (candidacy_.boot && now >= candidacy_.turn + settings_.lone_after) {
-    claim(true, turn);
-  } else if (!candidacy_.told_no_witness && now >= candidacy_.turn + settings_.dead_after) {
-    candidacy_.told_no_witness = true;
-    event(LogLevel::warning,
-          "no gateway and no backend answers, so it may be this node that is cut off; not claiming yet",
-          turn);
-  }
-}
-
-void FailoverMachine::claim(bool lone, Turn& turn) {
-  const Epoch highest = std::max(turn.around.highest_epoch, epoch_);
-  const bool in_the_dark = lone && highest.counter == 0;
-  epoch_ = {in_the_dark ? kLoneCounter : std::max(highest.counter, kLoneCounter) + 1, settings_.self};
-  const bool cold = !holds_legs();
-  const uint32_t lost = candidacy_.boot ? report_.legs
-                        : cold          ? std::max(candidacy_.evidence.legs, report_.legs)
-                                        : candidacy_.evidence.unprotected;
-  Takeover& takeover = takeovers_.emplace_back();
-  if (takeovers_.size() > kTakeoversMax) takeovers_.pop_front();
-  ++takeovers_total_;
-  legs_lost_total_ += lost;
-  takeover.from = followed_ ? followed_->node : NodeId();
-  takeover.from_name = followed_ ? followed_->name : std::string();
-  takeover.epoch = epoch_;
-  takeover.why = why_;
-  takeover.last_heartbeat = candidacy_.last_heartbeat;
-  takeover.suspected = candidacy_.began;
-  takeover.witnessed = candidacy_.witnessed;
-  takeover.decided = turn.input.now;
-  takeover.handed = candidacy_.handed;
-  takeover.cold = cold;
-  takeover.legs_lost = lost;
-  takeover.consent = consent(lone);
-  takeover.held = report_.readiness;
-  takeover.legs_held = report_.legs;
-  takeover.evidence = candidacy_.evidence;
-  std::string sentence = fmt::format("claimed with epoch {}: {}", text_of(epoch_), why_);
-  if (cold && !candidacy_.boot)
-    sentence += fmt::format("; cold, {} connections are lost: our copies were not up to date", lost);
-  else if (lost > 0)
-    sentence += fmt::format("; {} connections were not protected and are lost", lost);
-  if (lone) sentence += "; no gateway, no backend and no other node answers: serving alone";
-  report_.readiness = Readiness::none;  // from now on: of our standby, and there is none yet
-  set_state(GroupState::claiming, fmt::format("epoch {}: {}", text_of(epoch_), takeover.why), turn);
-  patience_ends_ = turn.input.now + kPromotionReminder;
-  turn.actions.push_back(Promote{settings_.group, epoch_, candidacy_.handed});
-  turn.actions.push_back(SendOwnership{});
-  event(lost > 0 || lone ? LogLevel::warning : LogLevel::notice, std::move(sentence), turn);
-}
-
-Consent FailoverMachine::consent(bool lone) const {
-  if (candidacy_.handed) return Consent::handed;
-  if (candidacy_.released) return Consent::released;
-  if (lone) return Consent::alone;
-  return candidacy_.witnessed ? Consent::witnessed : Consent::unasked;
-}
-
 void FailoverMachine::remind_workers(Turn& turn) {
   patience_ends_ = turn.input.now + kPromotionReminder;
   event(LogLevel::error, "the workers have not confirmed the claim yet", turn);

@@ -19,7 +19,7 @@
 
 namespace understudy::cluster {
 
-// Where a node stands with a group. Arbiter `none`: asking other members (requesting, grants) is not here.
+// Where a node stands with a group.
 enum class GroupState : uint8_t {
   learning,         // just started, or just back from a pause: listens, claims nothing
   standby_syncing,  // follows an owner; the legs mirrored so far may be resumed
@@ -27,6 +27,7 @@ enum class GroupState : uint8_t {
   standby_stale,    // follows an owner; its legs must not be resumed
   standby_empty,    // follows an owner that mirrors to another node, or has not begun to mirror to this one
   suspecting,       // wants the group: waits for its turn and for a witness
+  requesting,       // has asked the arbiter for it
   claiming,         // has claimed; its workers are taking over
   owner_unprotected,
   owner_syncing,
@@ -35,7 +36,7 @@ enum class GroupState : uint8_t {
   fenced,      // owner that silenced itself and listens whether it was replaced
   maintenance  // takes nothing until told to serve
 };
-constexpr size_t kGroupStates = 13;
+constexpr size_t kGroupStates = 14;
 
 enum class FailoverEvent : uint8_t {
   deadline,         // the machine's own deadline has come
@@ -51,9 +52,12 @@ enum class FailoverEvent : uint8_t {
   serve,      // operator: end of maintenance
   handed,     // workers hold all that the followed owner had, and it has released the group
   refused,    // workers cannot hand the group over
-  cut_off     // of connections that stay: nothing gets through to who has their addresses
+  cut_off,    // of connections that stay: nothing gets through to who has their addresses
+  granted,    // the arbiter's verdict on what was asked
+  denied,
+  lease_lost  // as owner: the time for which the arbiter lets this node speak is over
 };
-constexpr size_t kFailoverEvents = 14;
+constexpr size_t kFailoverEvents = 17;
 
 std::string_view name_of(GroupState state);  // "standby(synced)"
 std::string_view name_of(FailoverEvent event);
@@ -71,15 +75,17 @@ struct FailoverSettings {
   std::vector<NodeId> successors;  // most preferred first
   bool may_take_over = true;       // false: fail-over policy none; only the first successor claims, at boot
   bool has_witnesses = true;       // false: none is configured, so none can be asked
+  bool asks = false;               // an arbiter decides; false: the witnesses do
   Duration dead_after = 100ms;
   Duration learn_for = 250ms;        // at least 2 × dead_after
   Duration rank_delay = 30ms;        // per better-placed candidate, in a takeover
   Duration boot_rank_delay = 500ms;  // the same when nobody ever owned
   Duration jitter_max = 10ms;
   Duration probe_interval = 20ms;
-  Duration cold_after = 3s;      // without a better candidate for so long, stale legs do not matter
-  Duration lone_after = 3s;      // at boot: without any answer on any network for so long, claim anyhow
-  Duration yield_patience = 1s;  // nobody took what was offered
+  Duration cold_after = 3s;         // without a better candidate for so long, stale legs do not matter
+  Duration lone_after = 3s;         // at boot: without any answer on any network for so long, claim anyhow
+  Duration yield_patience = 1s;     // nobody took what was offered
+  Duration ask_again_after = 10ms;  // after a denial, and up to four times as long by chance
   Duration hand_over_patience = 500ms;  // the standby did not take what was to be handed over
 };
 
@@ -99,6 +105,7 @@ struct MirrorReport {
   uint32_t legs = 0;              // owned or mirrored here
   uint32_t legs_unprotected = 0;  // as owner: not held by the standby
   uint32_t legs_exempt = 0;       // owned; of services that want no protection
+  NodeId standby;                 // as owner: of whom `readiness` speaks
   friend bool operator==(const MirrorReport&, const MirrorReport&) = default;
 };
 
@@ -106,11 +113,14 @@ struct MirrorReport {
 struct FailoverInput {
   FailoverEvent event = FailoverEvent::deadline;
   Instant now;
-  HeardOwner owner;     // owner_heard; yield, retire: the synced standby, nobody if there is none
-  std::string why;      // owner_suspected, owner_released, stalled, refused, cut_off: evidence
-  Instant last_heard;   // owner_suspected, owner_released: of the owner, wall clock
-  Evidence evidence;    // owner_suspected, owner_released
-  MirrorReport report;  // readiness
+  HeardOwner owner;          // owner_heard; yield, retire: the synced standby, nobody if there is none
+  std::string why;           // owner_suspected, owner_released, stalled, refused, cut_off: evidence
+  Instant last_heard;        // owner_suspected, owner_released: of the owner, wall clock
+  Evidence evidence;         // owner_suspected, owner_released
+  MirrorReport report;       // readiness
+  Epoch ballot;              // granted, denied: what was asked for
+  Epoch highest;             // denied: of all ballots that the answers name
+  bool out_of_sync = false;  // denied: what this node holds is not what the last owner promised
 };
 
 // What the machine may look at besides events; kept up to date by the controller.
@@ -118,6 +128,7 @@ struct Surroundings {
   Epoch highest_epoch;                    // seen anywhere, from anybody
   std::optional<HeardOwner> other_owner;  // a live node says now that it owns, whatever its epoch
   bool higher_fenced = false;             // a live node is fenced, too, with an epoch above ours
+  bool majority_heard = true;             // this node hears enough others for a majority
   bool better_holder = false;             // a live node holds this group's connections, fresher than ours
   std::vector<NodeId> candidates;  // live nodes that may want the group as we do: as up to date as we are
 };
@@ -162,6 +173,12 @@ class FailoverMachine {
   // Worker 0 has announced the addresses under this epoch.
   void note_announced(const Epoch& epoch, Instant when);
   void note_first_packet(Instant when);
+  // Who hands it over, while the arbiter is asked for it; zero: nobody.
+  NodeId giver() const {
+    return state_ == GroupState::requesting && candidacy_.handed && followed_ ? followed_->node : NodeId();
+  }
+  // What the arbiter has said last against this node; empty: nothing.
+  const std::string& denial() const { return denial_; }
 
   static bool acts(GroupState state, FailoverEvent event);
 
@@ -193,6 +210,7 @@ class FailoverMachine {
   void remind_workers(Turn& turn);
   void meet_rival(Turn& turn);
   void fence_after_stall(Turn& turn);
+  void fence_after_lease(Turn& turn);
   void fence(std::string why, Turn& turn);
   void listen_longer(Turn& turn);
   void unfence(Turn& turn);
@@ -208,8 +226,20 @@ class FailoverMachine {
 
   void begin_candidacy(std::string why, Turn& turn);
   void try_claim(Turn& turn);
-  void claim(bool lone, Turn& turn);
+  void decide(bool lone, Turn& turn);
+  void ask(const Epoch& ballot, Turn& turn);
+  void take_granted(Turn& turn);
+  void take_denied(Turn& turn);
+  void ask_for_lease(Turn& turn);
+  void take_lease(Turn& turn);
+  void be_patient(Turn& turn);
+  void withdraw(Turn& turn);
+  void tell_denial(std::string why, Turn& turn);
+  Duration chance_delay();
+  bool is_about_our_claim(const Turn& turn) const;
+  void claim(const Epoch& ballot, bool lone, Turn& turn);
   Consent consent(bool lone) const;
+  Takeover& note_takeover(Turn& turn);
   void speak_again(std::string why, Turn& turn);
   void let_go(Turn& turn);
   void offer(std::string why, Turn& turn);
@@ -240,6 +270,9 @@ class FailoverMachine {
   // While learning, claiming, fenced or yielding.
   Instant patience_ends_ = kNever;
   bool rest_after_yielding_ = false;
+  Epoch refused_;                // the highest ballot that a denial named
+  bool ballot_is_over_ = false;  // withdrawn: only a higher one brings the group back
+  std::string denial_;
   std::optional<HeardOwner> heir_;  // while yielding: to whom it is handed over; nobody: to whoever takes it
 
   // While suspecting.
@@ -249,10 +282,14 @@ class FailoverMachine {
     Instant next_probe;
     Instant last_heartbeat;
     std::optional<Instant> witnessed;
+    std::optional<Instant> asked;
+    Epoch ballot;     // that was asked for
+    std::string why;  // it is wanted
     bool released = false;
     bool handed = false;
     bool boot = false;  // nobody was followed before
     bool told_no_witness = false;
+    int denials = 0;
     Instant pressed;  // when it was last tried
     Evidence evidence;
   };

@@ -23,6 +23,7 @@ void FailoverMachine::step_down(const HeardOwner& owner, Turn& turn) {
   // Whoever has handed the group over holds what its successor began with, and confirms what follows.
   const bool handed = state_ == GroupState::yielding && heir_ && heir_->node == owner.node;
   turn.actions.push_back(Demote{settings_.group, owner.epoch, handed});
+  withdraw(turn);
   followed_ = owner;
   heir_.reset();
   refusal_told_ = false;
@@ -35,7 +36,8 @@ void FailoverMachine::step_down(const HeardOwner& owner, Turn& turn) {
 void FailoverMachine::fence(std::string why, Turn& turn) {
   turn.actions.push_back(Mute{settings_.group});
   set_state(GroupState::fenced, std::move(why), turn);
-  patience_ends_ = turn.input.now + settings_.dead_after;
+  // Where nobody can be asked, silence is the answer.
+  patience_ends_ = turn.input.now + (settings_.asks ? Duration(0) : settings_.dead_after);
 }
 
 void FailoverMachine::fence_after_stall(Turn& turn) {
@@ -56,6 +58,7 @@ void FailoverMachine::unfence(Turn& turn) {
     event(LogLevel::warning, fmt::format("{} took over meanwhile", followed_->name), turn);
     return;
   }
+  if (settings_.asks) return ask_for_lease(turn);
   if (turn.around.higher_fenced) {  // both were away: the higher epoch comes back first
     listen_longer(turn);
     return;
@@ -64,6 +67,7 @@ void FailoverMachine::unfence(Turn& turn) {
 }
 
 void FailoverMachine::speak_again(std::string why, Turn& turn) {
+  if (ballot_is_over_) return fence(std::move(why), turn);
   followed_.reset();
   turn.actions.push_back(Unmute{settings_.group});
   turn.actions.push_back(SendOwnership{});
@@ -92,6 +96,7 @@ void FailoverMachine::hand_over_and_rest(Turn& turn) {
 void FailoverMachine::begin_hand_over(Turn& turn) {
   heir_ = turn.input.owner;
   turn.actions.push_back(HandOver{settings_.group, heir_->node, rest_after_yielding_});
+  withdraw(turn);
   const std::string why =
       fmt::format("{}handing over to {}", rest_after_yielding_ ? "told to retire, " : "", heir_->name);
   set_state(GroupState::yielding, why, turn);
@@ -123,6 +128,7 @@ void FailoverMachine::offer(std::string why, Turn& turn) {
   heir_.reset();
   // Silent first: a successor claims without waiting, and must not find us still speaking.
   turn.actions.push_back(Mute{settings_.group});
+  withdraw(turn);
   set_state(GroupState::yielding, std::move(why), turn);
   patience_ends_ = turn.input.now + settings_.yield_patience;
   turn.actions.push_back(SendOwnership{});

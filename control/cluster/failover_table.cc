@@ -8,6 +8,8 @@ namespace understudy::cluster {
 //   - learning hears suspicion, release and witnesses about nobody whom it follows yet;
 //   - a standby needs no witness and promoted nothing;
 //   - a candidate has its suspicion already, and an owner suspects nobody;
+//   - who has asked the arbiter waits for its verdict, and a verdict that comes later is about nothing;
+//   - only whoever may speak can lose its lease;
 //   - only an owner with a synced standby can yield or let go, and only maintenance can end;
 //   - only a synced standby can be handed a group, and only a hand-over in progress be refused;
 //   - a stale or empty standby that stalls stays what it is.
@@ -64,27 +66,38 @@ struct FailoverTable {
       {State::suspecting, On::readiness, &Machine::note_candidate_readiness},
       {State::suspecting, On::retire, &Machine::rest},
 
+      {State::requesting, On::owner_heard, &Machine::owner_is_back},
+      {State::requesting, On::granted, &Machine::take_granted},
+      {State::requesting, On::denied, &Machine::take_denied},
+      {State::requesting, On::stalled, &Machine::learn_again},
+      {State::requesting, On::readiness, &Machine::note_candidate_readiness},
+      {State::requesting, On::retire, &Machine::rest},
+
       {State::claiming, On::deadline, &Machine::remind_workers},
       {State::claiming, On::owner_heard, &Machine::meet_rival},
       {State::claiming, On::promoted, &Machine::confirm_promotion},
       {State::claiming, On::stalled, &Machine::fence_after_stall},
+      {State::claiming, On::lease_lost, &Machine::fence_after_lease},
       {State::claiming, On::readiness, &Machine::note_readiness},
       {State::claiming, On::retire, &Machine::hand_over_and_rest},
 
       {State::owner_unprotected, On::owner_heard, &Machine::meet_rival},
       {State::owner_unprotected, On::stalled, &Machine::fence_after_stall},
+      {State::owner_unprotected, On::lease_lost, &Machine::fence_after_lease},
       {State::owner_unprotected, On::readiness, &Machine::note_owner_readiness},
       {State::owner_unprotected, On::yield, &Machine::hand_over},
       {State::owner_unprotected, On::retire, &Machine::hand_over_and_rest},
 
       {State::owner_syncing, On::owner_heard, &Machine::meet_rival},
       {State::owner_syncing, On::stalled, &Machine::fence_after_stall},
+      {State::owner_syncing, On::lease_lost, &Machine::fence_after_lease},
       {State::owner_syncing, On::readiness, &Machine::note_owner_readiness},
       {State::owner_syncing, On::yield, &Machine::hand_over},
       {State::owner_syncing, On::retire, &Machine::hand_over_and_rest},
 
       {State::owner_protected, On::owner_heard, &Machine::meet_rival},
       {State::owner_protected, On::stalled, &Machine::fence_after_stall},
+      {State::owner_protected, On::lease_lost, &Machine::fence_after_lease},
       {State::owner_protected, On::readiness, &Machine::note_owner_readiness},
       {State::owner_protected, On::yield, &Machine::hand_over},
       {State::owner_protected, On::cut_off, &Machine::let_go},
@@ -99,6 +112,8 @@ struct FailoverTable {
       {State::fenced, On::deadline, &Machine::unfence},
       {State::fenced, On::owner_heard, &Machine::see_successor},
       {State::fenced, On::stalled, &Machine::listen_longer},
+      {State::fenced, On::granted, &Machine::take_lease},
+      {State::fenced, On::denied, &Machine::be_patient},
       {State::fenced, On::readiness, &Machine::note_readiness},
       {State::fenced, On::retire, &Machine::hand_over_and_rest},
 
@@ -141,6 +156,8 @@ std::string_view name_of(GroupState state) {
       return "standby(empty)";
     case GroupState::suspecting:
       return "suspecting";
+    case GroupState::requesting:
+      return "requesting";
     case GroupState::claiming:
       return "claiming";
     case GroupState::owner_unprotected:
@@ -189,6 +206,12 @@ std::string_view name_of(FailoverEvent event) {
       return "refused";
     case FailoverEvent::cut_off:
       return "cut_off";
+    case FailoverEvent::granted:
+      return "granted";
+    case FailoverEvent::denied:
+      return "denied";
+    case FailoverEvent::lease_lost:
+      return "lease_lost";
   }
   return "unknown";
 }

@@ -50,6 +50,9 @@ struct ClusterSettings {
   Duration in_sync_lease = 60ms;  // a standby away for longer holds stale legs
   Duration learn_for = 250ms;     // at least 2 × dead_after
   Duration ownership_period = 1s;
+  config::Arbiter arbiter = config::Arbiter::none;
+  Duration lease = 80ms;  // with an arbiter
+  Duration cold_takeover_after = 3s;
 };
 
 // From a validated configuration. `macs` are those of the node's ports, in its order: under the gratuitous

@@ -82,8 +82,7 @@ VoteCandidate::State VoteCandidate::hear(NodeId from, const TakeoverAnswer& answ
       std::ranges::count(answers_, VoteReason::granted, &std::map<NodeId, VoteReason>::value_type::second));
   if (grants < settings_.majority()) return state_;
   // A single member may not have heard of the newest record; a majority has.
-  const bool in_sync = request_.followed == record_.epoch && record_.holds(request_.ballot.node);
-  const bool may_claim = request_.cold || record_.epoch == Epoch() || in_sync;
+  const bool may_claim = request_.cold || record_.epoch == Epoch() || holds();
   return state_ = may_claim ? State::granted : State::failed;
 }
 

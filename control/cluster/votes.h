@@ -50,6 +50,7 @@ enum class VoteReason : uint8_t {
   promised_higher,  // it has granted a higher ballot
   not_in_sync,      // the candidate does not hold what the last owner has promised
 };
+constexpr uint8_t kVoteReasons = 6;
 std::string_view explain(VoteReason reason);
 
 struct TakeoverAnswer {
@@ -111,11 +112,18 @@ class VoteCandidate {
   // Of an owner by this ballot, at first. Instant::min() as long as it is not granted.
   Instant lease_until() const { return state_ == State::granted ? began_ + settings_.lease : Instant::min(); }
   const TakeoverRequest& request() const { return request_; }
-  // Above every ballot that was seen.
+  Instant began() const { return began_; }
+  // A majority has answered, and one of them knows that it does not hold what the last owner promised.
+  bool is_out_of_sync() const {
+    return answers_.size() >= settings_.majority() && !request_.cold && record_.epoch != Epoch() && !holds();
+  }
+  // Of all ballots that were seen.
+  const Epoch& highest() const { return highest_; }
   Epoch next_ballot() const { return {highest_.counter + 1, request_.ballot.node}; }
   const std::map<NodeId, VoteReason>& answers() const { return answers_; }
 
  private:
+  bool holds() const { return request_.followed == record_.epoch && record_.holds(request_.ballot.node); }
   VoteSettings settings_;
   TakeoverRequest request_;
   Instant began_;

@@ -24,7 +24,7 @@ struct Mark {
   std::string to_string() const;
 };
 
-enum class Arbiter { none };  // members and etcd arrive with the cluster issue
+enum class Arbiter { none, members };
 enum class Idle { poll, adaptive };
 enum class ArpPolicy {
   virtual_mac,
@@ -60,6 +60,8 @@ struct NodeConfig {
   unsigned memory_mb = 512;        // for packet buffers and tables
   uint32_t connections = 100'000;  // legs per node, all workers together
   std::string console_socket;      // default /run/understudy/NAME.sock
+  std::string
+      promises;  // arbiter members: file of what it promised; default /var/lib/understudy/NAME.promises
   Mark mark;
 };
 
@@ -155,6 +157,11 @@ struct ClusterConfig {
       60ms;  // silence on the mirror after which a standby calls itself stale; < standby_timeout
   Duration reset_hold = 3s;  // after a takeover, unknown connections get no RST for this long
   unsigned shards = 64;      // power of two
+  // Arbiter members: how long an owner speaks after it sent the heartbeat that a majority has echoed.
+  Duration lease{0};  // as configured; zero: four fifths of dead_after
+  Duration lease_length() const { return lease > Duration(0) ? lease : dead_after() * 4 / 5; }
+  // Nobody who is in sync has been heard for so long: a node without the connections may claim.
+  Duration cold_takeover_after = 3s;
   Duration dead_after() const { return heartbeat_interval * heartbeat_misses; }
 };
 

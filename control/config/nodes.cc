@@ -130,6 +130,14 @@ void read_node(Reading& reading, const Value& value, size_t index, Config& confi
       fields.fault(*socket, fmt::format("`{}` cannot be a socket; give an absolute path of at most {} bytes",
                                         socket->text, kPathMax));
   }
+  node.promises = fmt::format("/var/lib/understudy/{}.promises", node.name);
+  if (const Value* promises = fields.scalar("promises", Need::optional)) {
+    node.promises = promises->text;
+    if (promises->text.empty() || promises->text.front() != '/')
+      fields.fault(*promises, fmt::format("`{}` is no absolute path; name the file in which this node keeps "
+                                          "what it promised as a member",
+                                          promises->text));
+  }
   const auto ports = fields.list("ports", Need::required);
   for (size_t i = 0; i < ports.size(); ++i)
     read_port(reading, ports[i], fmt::format("nodes[{}].ports[{}]", index, i), node);

@@ -8,7 +8,8 @@
 namespace understudy::config {
 namespace {
 
-constexpr std::array kArbiters = {Word<Arbiter>{"none", Arbiter::none}};
+constexpr std::array kArbiters = {Word<Arbiter>{"none", Arbiter::none},
+                                  Word<Arbiter>{"members", Arbiter::members}};
 
 void read_heartbeat(Reading& reading, const Value& value, ClusterConfig& cluster) {
   Fields fields(reading, value, "cluster.heartbeat", "the heartbeat");
@@ -28,6 +29,8 @@ void read_cluster(Reading& reading, const Value& value, ClusterConfig& cluster, 
   fields.duration("standby_timeout", cluster.standby_timeout, {5ms, 10s});
   fields.duration("in_sync_lease", cluster.in_sync_lease, {2ms, 10s});
   fields.duration("reset_hold", cluster.reset_hold, {0s, 10min});
+  fields.duration("lease", cluster.lease, {5ms, 1min});
+  fields.duration("cold_takeover_after", cluster.cold_takeover_after, {100ms, 1h});
   fields.number("shards", cluster.shards, {1, 256}, Need::optional);
   fields.finish();
 }

@@ -22,6 +22,8 @@ void read_groups(Reading& reading, std::span<const Value> list, Config& config);
 
 // What holds between values: names, addresses, ranges, roles. Adds faults, and warnings to `config`.
 void validate(Reading& reading, Config& config);
+// The part of validate() about who decides who owns: nodes, leases and time-outs against each other.
+void validate_arbiter(Reading& reading, const Config& config);
 // The part of validate() about addresses and networks.
 void validate_addresses(Reading& reading, const Config& config);
 // Of the groups and the spares that they will need.

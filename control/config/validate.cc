@@ -190,6 +190,7 @@ void check_groups(Reading& reading, Config& config) {
 
 void validate(Reading& reading, Config& config) {
   check_timing(reading, config.cluster);
+  validate_arbiter(reading, config);
   check_nodes(reading, config);
   check_pools(reading, config);
   check_groups(reading, config);

@@ -16,7 +16,7 @@ std::variant<DropReason, ClusterFrameView> parse_cluster_header(std::span<const 
   if (header.version != kClusterVersion) return DropReason::cluster_version;
   if (header.cluster.get() != cluster) return DropReason::cluster_stranger;
   if (header.kind < static_cast<uint8_t>(ClusterFrameKind::heartbeat) ||
-      header.kind > static_cast<uint8_t>(ClusterFrameKind::greeting))
+      header.kind > static_cast<uint8_t>(ClusterFrameKind::vote))
     return DropReason::cluster_version;
   const size_t length = header.length.get();
   if (length > bytes.size() - sizeof header || header.from_node.get() == 0)

@@ -18,7 +18,8 @@ enum class ClusterFrameKind : uint8_t {
   solicit = 3,
   mirror_data = 4,
   mirror_ack = 5,
-  greeting = 6
+  greeting = 6,
+  vote = 7
 };
 
 struct ClusterFrameHeader {

@@ -21,6 +21,9 @@ void write_group(ByteWriter& out, const GroupBeat& group) {
   out.u16(group.dropped_standby.value());
   out.u32(group.dropped_generation);
   out.u32(group.era);
+  out.boolean(group.leased);
+  out.epoch(group.echoed);
+  out.u32(group.echo_number);
 }
 
 // False when the entry is shorter than this version's fields. A role that this version does not know leaves
@@ -39,7 +42,11 @@ bool read_group(ByteReader in, GroupBeat& group, bool& known) {
   group.standby = NodeId(in.u16());
   group.dropped_standby = NodeId(in.u16());
   group.dropped_generation = in.u32();
-  if (in.remaining() > 0) group.era = in.u32();  // a version that knows no pairs does not say it
+  if (in.remaining() > 0) group.era = in.u32();         // a version that knows no pairs does not say it
+  if (!in.ok() || in.remaining() == 0) return in.ok();  // of a node that knows no leases
+  group.leased = in.boolean();
+  group.echoed = in.epoch();
+  group.echo_number = in.u32();
   return in.ok();
 }
 

@@ -35,6 +35,10 @@ struct GroupBeat {
   NodeId dropped_standby;
   uint32_t dropped_generation = 0;
   uint32_t era = 0;  // of a pair, the group with the later one takes new connections; as far as is known
+  // Where an arbiter gives leases (control/cluster/arbiter.h).
+  bool leased = false;  // from the owner: it may speak now; who echoes this number promises to wait
+  Epoch echoed;         // from a member: under which the owner owns whose heartbeats it echoes; zero: nobody
+  uint32_t echo_number = 0;  // its newest heartbeat of worker 0 that the member has heard
 };
 
 // A numbered sign of life. Each worker sends one per interval on every link.

@@ -65,6 +65,7 @@ namespace understudy {
   X(ring_full, "hand-over ring between workers full")                                                      \
   X(port_transmit_full, "port did not take the frame")                                                     \
   X(group_muted, "own group is muted (fenced or not owner), frame withheld")                               \
+  X(lease_over, "in the name of a group whose lease is over: not sent")                                    \
   X(cluster_malformed, "cluster frame malformed")                                                          \
   X(cluster_version, "cluster frame of an unknown version")                                                \
   X(cluster_stranger, "cluster frame of another cluster, with another key, or of an unknown node")         \

@@ -35,7 +35,9 @@ void Worker::report(Report r) {
   r.worker = settings_.index;
   const bool is_urgent = r.kind == Report::Kind::promoted || r.kind == Report::Kind::handed ||
                          r.kind == Report::Kind::hand_over_refused ||
-                         r.kind == Report::Kind::witness_answer || r.kind == Report::Kind::cut_off;
+                         r.kind == Report::Kind::witness_answer || r.kind == Report::Kind::standby_silent ||
+                         r.kind == Report::Kind::lease_lost || r.kind == Report::Kind::cut_off ||
+                         (r.kind == Report::Kind::cluster_frame && r.flag);
   const bool sent = reports_.send(r);
   if (is_urgent) urgent_.store(true, std::memory_order_release);
   if (sent) return;
@@ -60,6 +62,32 @@ void Worker::meet_peer(const Command& command) {
   peer = command.kind == Command::Kind::peer_up
              ? PeerNode{command.node, command.boot, command.workers, command.mac}
              : PeerNode();
+}
+
+// News are told at once; what only confirms somebody else's heartbeat, not back to back: its heartbeat may be
+// such a confirmation, too.
+void Worker::take_beat(tcp::GroupIndex group, const mirror::GroupBeat& says, Instant now) {
+  mirror::GroupBeat& known = beat_groups_[group];
+  const bool is_news = known.role != says.role || known.epoch != says.epoch ||
+                       known.standby_synced != says.standby_synced || known.standby != says.standby ||
+                       known.era != says.era;
+  known = says;
+  note_era(group, says.era, now);
+  next_beat_ = std::min(next_beat_, is_news ? now : std::max(now, last_beat_ + settings_.interval / 2));
+}
+
+void Worker::change_standby(tcp::GroupIndex group, const Command& command, Instant now) {
+  GroupMirror& mirror = mirrors_[group];
+  ++mirror.standby_orders;
+  // Told once more, or what a hand-over has begun with: its streams go on.
+  const bool is_same = mirror.standby.node == command.node && mirror.standby.boot == command.boot &&
+                       mirror.standby.workers == command.workers && mirror.standby.mac == command.mac;
+  if (!is_same) {
+    close_streams(group, now);
+    mirror.standby = {command.node, command.boot, command.workers, command.mac};
+    mirror.open_at = now;
+  }
+  publish_streams(group);
 }
 
 void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Instant now) {
@@ -94,18 +122,20 @@ void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Insta
       take_group_back(group, now);
       break;
     case Command::Kind::beat:
-      beat_groups_[group] = {command.role, command.epoch, command.flag, command.node};
-      note_era(group, static_cast<uint32_t>(command.number), now);
-      next_beat_ = now;
+      take_beat(group, command.beat, now);
       break;
     case Command::Kind::standby:
-      // Told once more, or what a hand-over has begun with: its streams go on.
-      if (mirror.standby.node == command.node && mirror.standby.boot == command.boot &&
-          mirror.standby.workers == command.workers && mirror.standby.mac == command.mac)
-        break;
-      close_streams(group, now);
-      mirror.standby = {command.node, command.boot, command.workers, command.mac};
-      mirror.open_at = now;
+      change_standby(group, command, now);
+      break;
+    case Command::Kind::drop_standby:
+      ++mirror.standby_orders;
+      if (mirror.drop_asked) drop_standby(group, now);
+      publish_streams(group);
+      break;
+    case Command::Kind::drop_copies:
+      for (IncomingStream& stream : mirror.incoming)
+        if (stream.replica != nullptr) stream.replica->mark_stale();
+      publish_status();
       break;
     case Command::Kind::follow:
       follow(group, command.epoch);
@@ -132,6 +162,8 @@ void Worker::obey(const Command& command, Instant now) {
     case Command::Kind::standby:
     case Command::Kind::follow:
     case Command::Kind::mark_stale:
+    case Command::Kind::drop_copies:
+    case Command::Kind::drop_standby:
       if (const int index = group_index(command.group); index >= 0)
         obey_for_group(static_cast<tcp::GroupIndex>(index), command, now);
       break;
@@ -180,6 +212,8 @@ void Worker::promote(const Command& command, Instant now) {
   end_hand_over(index);
   sources_[index]->salt(command.epoch, siphash(settings_.secret, &command.group, sizeof command.group));
   mirror.dropped_standby = NodeId();
+  // Of an owner that comes back under a higher epoch: they belong to the former one.
+  close_streams(index, now);
   if (command.flag && is_released(index)) {
     receive_group(index, command.epoch, now);
   } else {
@@ -190,7 +224,10 @@ void Worker::promote(const Command& command, Instant now) {
     engine_.group(index).clock.advance_to(command.clock_us, now);
     engine_.take_over(index, command.epoch, now, settings_.reset_hold);
   }
-  beat_groups_[index] = {mirror::GroupRole::owner, command.epoch, false, NodeId()};
+  beat_groups_[index].role = mirror::GroupRole::owner;
+  beat_groups_[index].epoch = command.epoch;
+  beat_groups_[index].standby_synced = false;
+  beat_groups_[index].standby = NodeId();
   claim_addresses(index, now);
   take_held(now);
   first_packet_group_ = index;

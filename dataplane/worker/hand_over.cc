@@ -33,9 +33,10 @@ FlowKey key_of(const wire::TcpSegment& segment) {
 
 void Worker::begin_hand_over(tcp::GroupIndex group, const Command& command, Instant now) {
   const GroupMirror& mirror = mirrors_[group];
-  const bool synced = !mirror.logs.empty() && std::ranges::all_of(mirror.logs, [](const auto& log) {
-    return log->state() == mirror::OwnerLog::State::synced;
-  });
+  const bool synced =
+      !mirror.logs.empty() && !mirror.drop_asked && std::ranges::all_of(mirror.logs, [](const auto& log) {
+        return log->state() == mirror::OwnerLog::State::synced;
+      });
   if (!synced || mirror.standby.node != command.node || !engine_.group(group).voice)
     return refuse_hand_over(group);
   engine_.give_up(group);
@@ -56,11 +57,6 @@ void Worker::refuse_hand_over(tcp::GroupIndex group) {
 }
 
 // Legs of a group that was stopped change no more, but what has changed must still be written.
-bool Worker::writes_for(tcp::GroupIndex group) const {
-  return engine_.group(group).voice ||
-         (group < hand_overs_.size() && hand_overs_[group].phase == HandOver::Phase::stopped);
-}
-
 bool Worker::is_changing(tcp::GroupIndex group) {
   return std::ranges::any_of(engine_.log_pending(), [&](uint32_t leg) {
     return engine_.legs().is_live(leg) && engine_.legs()[leg].group == group;

@@ -28,18 +28,20 @@ struct Command {
     demote,      // group, epoch, flag (handed over): stop; legs go, or stay as the mirror of who has got them
     mute,        // group: transmit nothing, keep everything
     unmute,      // group, epoch, silence
-    beat,        // group, role, epoch, flag (synced), node (standby), number (era): what heartbeats say
+    beat,        // beat: what the heartbeats say of a group, but for what the worker knows itself
     peer_up,     // node, boot, workers, mac: another node lives; mirror frames of it are taken
     peer_down,   // node
     standby,     // group, node, boot, workers, mac: mirror the group to it when it is ours; node 0: to nobody
     follow,      // group, epoch: streams of an owner under a lower epoch are over
     mark_stale,  // group, node, worker, number (generation): the owner has dropped us
-    backend,     // pool, backend, flag (up)
-    check,       // number (id), address, port, when (give up)
-    probe,       // address: a witness
-    broadcast,   // frame: a cluster frame's payload, number: ClusterFrameKind; goes out on every link
-    connections,  // query
-    neighbours,   // neighbours
+    drop_copies,   // group: what is mirrored must not be resumed
+    drop_standby,  // group: acknowledge past the standby that was reported as silent
+    backend,       // pool, backend, flag (up)
+    check,         // number (id), address, port, when (give up)
+    probe,         // address: a witness
+    broadcast,     // frame: a cluster frame's payload, number: ClusterFrameKind; goes out on every link
+    connections,   // query
+    neighbours,    // neighbours
   };
   Kind kind = Kind::promote;
   GroupId group;
@@ -50,7 +52,7 @@ struct Command {
   PortNumber port;
   uint16_t workers = 0;
   uint16_t worker = 0;
-  mirror::GroupRole role = mirror::GroupRole::idle;
+  mirror::GroupBeat beat;
   bool flag = false;
   BootId boot;
   uint32_t silence = 0;  // of SharedSigns::silences, the last that control knew of when it decided
@@ -67,7 +69,7 @@ struct Command {
 // From a worker to control.
 struct Report {
   enum class Kind : uint32_t {
-    cluster_frame,      // frame, port: heartbeat, ownership or solicit; control frees it
+    cluster_frame,      // frame, port: heartbeat, ownership, solicit or vote; control frees it
     check_result,       // number (id), flag (ok)
     witness_answer,     // address, when
     stalled,            // number (nanoseconds), silenced, silence, flag (ports were reopened meanwhile)
@@ -77,6 +79,9 @@ struct Report {
     hand_over_refused,  // group
     standby_dropped,    // group, node, number (generation)
     cut_off,            // group, node: nothing gets through to its standby, which has the addresses
+    standby_silent,     // group, node: it has confirmed nothing for too long; waits for drop_standby
+    beat_sent,          // number, when (before it left); worker 0 under leases only
+    lease_lost,         // group, when: the worker has taken the voice away; only control gives it back
     rival,              // address, mac, port
   };
   Kind kind = Kind::cluster_frame;
@@ -162,6 +167,9 @@ struct WorkerStatus {
     std::atomic<uint64_t> clock_us{0};
     // Owner's side: 0 closed, 1 syncing, 2 synced (the worst of the streams).
     std::atomic<uint32_t> stream_state{0};
+    // How often control has told the worker whom to mirror to, or not to mirror any more, as far as
+    // stream_state knows of it.
+    std::atomic<uint32_t> standby_orders{0};
     std::atomic<uint32_t> stream_frames_waiting{0};
     std::atomic<uint64_t> stream_frames{0};
     std::atomic<uint64_t> stream_retransmitted{0};

@@ -76,32 +76,51 @@ void Worker::close_streams(tcp::GroupIndex group, Instant now) {
   for (auto& log : mirrors_[group].logs) log->drop(now);
   mirrors_[group].logs.clear();
   mirrors_[group].told_cut_off = false;
+  mirrors_[group].drop_asked = false;
 }
 
-// No commit progress for standby_timeout: the standby leaves the in-sync set, and is told so in every
-// heartbeat before anything is acknowledged that it does not hold.
+// No commit progress for standby_timeout: the standby leaves the in-sync set. Where an arbiter decides who
+// may succeed, control sees to that first; everything waits meanwhile.
 void Worker::drop_stale_standby(tcp::GroupIndex group, Instant now) {
   GroupMirror& mirror = mirrors_[group];
-  for (const auto& log : mirror.logs) {
+  const bool is_lost = std::ranges::any_of(mirror.logs, [&](const auto& log) {
     const Instant since = log->channel().waiting_since();
-    if (since == kNever || now - since < settings_.standby_timeout) continue;
-    if (now - since < 2 * settings_.standby_timeout && would_let_go(group)) return tell_cut_off(group, now);
-    mirror.dropped_standby = mirror.standby.node;
-    mirror.dropped_generation = log->channel().generation();
-    status_.standby_drops.fetch_add(1, std::memory_order_relaxed);
-    beat(now);
-    send_ports();
-    Report r;
-    r.kind = Report::Kind::standby_dropped;
-    r.group = settings_.groups[group].id;
-    r.node = mirror.standby.node;
-    r.number = mirror.dropped_generation;
-    r.when = now;
-    close_streams(group, now);
-    mirror.open_at = now + kReopenAfter;
-    report(r);
-    return;
-  }
+    return since != kNever && now - since >= settings_.standby_timeout;
+  });
+  if (!is_lost || mirror.drop_asked) return;
+  const bool is_long = std::ranges::any_of(mirror.logs, [&](const auto& log) {
+    const Instant since = log->channel().waiting_since();
+    return since != kNever && now - since >= 2 * settings_.standby_timeout;
+  });
+  if (!is_long && would_let_go(group)) return tell_cut_off(group, now);
+  if (settings_.leases == nullptr) return drop_standby(group, now);
+  mirror.drop_asked = true;
+  publish_streams(group);
+  Report r;
+  r.kind = Report::Kind::standby_silent;
+  r.group = settings_.groups[group].id;
+  r.node = mirror.standby.node;
+  r.when = now;
+  report(r);
+}
+
+// The standby is told in every heartbeat, before anything is acknowledged that it does not hold.
+void Worker::drop_standby(tcp::GroupIndex group, Instant now) {
+  GroupMirror& mirror = mirrors_[group];
+  mirror.dropped_standby = mirror.standby.node;
+  mirror.dropped_generation = mirror.logs.front()->channel().generation();
+  status_.standby_drops.fetch_add(1, std::memory_order_relaxed);
+  beat(now);
+  send_ports();
+  Report r;
+  r.kind = Report::Kind::standby_dropped;
+  r.group = settings_.groups[group].id;
+  r.node = mirror.standby.node;
+  r.number = mirror.dropped_generation;
+  r.when = now;
+  close_streams(group, now);
+  mirror.open_at = now + kReopenAfter;
+  report(r);
 }
 
 // From now on only an owner under this epoch, or a higher one, feeds the group's mirror. What another one fed
@@ -178,7 +197,8 @@ void Worker::mirror_round(Instant now) {
       continue;
     }
     mirror::OwnerLog* log = log_for(c.group, c.shard);
-    if (log != nullptr && writes_for(c.group)) {
+    // A group that is silent for a while promises nothing that its standby does not know either.
+    if (log != nullptr) {
       if (!log->write(leg, now)) engine_.want_log(leg);
     } else {
       engine_.commit_all(c);

@@ -166,6 +166,7 @@ void Worker::receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, In
   r.kind = Report::Kind::cluster_frame;
   r.port = port;
   r.when = now;
+  r.flag = view.kind == mirror::ClusterFrameKind::vote;  // somebody waits
   r.frame = frame;
   report(r);
 }

@@ -14,6 +14,7 @@
 #include "dataplane/seal/keys.h"
 #include "dataplane/service/backend_pool.h"
 #include "dataplane/tcp/engine.h"
+#include "dataplane/worker/lease.h"
 #include "dataplane/worker/port.h"
 
 namespace understudy::worker {
@@ -85,6 +86,7 @@ struct SharedSigns {
 
 struct WorkerSettings {
   std::shared_ptr<SharedSigns> signs;  // the same for all workers of a node
+  std::shared_ptr<Leases> leases;      // likewise; nothing where the arbiter gives none
   NodeId node;
   BootId boot;
   uint32_t cluster = 0;  // id in the headers of opened frames

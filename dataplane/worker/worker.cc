@@ -16,6 +16,7 @@ bool Worker::run_once(Instant now) {
   now_ = now;
   ++rounds_;
   bool busy = take_commands(now);
+  mind_leases(now);
   busy |= receive_ports(now);
   engine_.run_timers(now);
   busy |= engine_.sweep(now, 256);
@@ -109,8 +110,25 @@ void Worker::fall_silent(uint32_t silence) {
   for (const PortSetup& port : settings_.ports) port.port->forget_unsent(silence);
 }
 
+// What may not leave is not made either. (The gate before the device is LeasedPort.)
+void Worker::mind_leases(Instant now) {
+  if (settings_.leases == nullptr) return;
+  for (tcp::GroupIndex group = 0; group < settings_.groups.size(); ++group) {
+    if (!engine_.group(group).voice || settings_.leases->until(group) > now) continue;
+    if (has_mail()) return;  // control has given it up, and says so
+    engine_.give_up(group);
+    resolver_.release(engine_.group(group).id);
+    Report r;
+    r.kind = Report::Kind::lease_lost;
+    r.group = engine_.group(group).id;
+    r.when = now;
+    report(r);
+  }
+}
+
 void Worker::beat(Instant now) {
   next_beat_ = now + settings_.interval;
+  last_beat_ = now;
   mirror::Heartbeat beat;
   beat.node = settings_.node;
   beat.boot = settings_.boot;
@@ -121,24 +139,28 @@ void Worker::beat(Instant now) {
   publish_status();
   for (size_t i = 0; i < settings_.groups.size(); ++i) {
     const tcp::Group& group = engine_.group(static_cast<tcp::GroupIndex>(i));
-    mirror::GroupBeat g;
+    mirror::GroupBeat g = beat_groups_[i];
     g.group = group.id;
-    g.role = beat_groups_[i].role;
-    g.epoch = beat_groups_[i].epoch;
     g.clock_us = group.clock.micros(now);
-    g.standby_synced = beat_groups_[i].standby_synced;
+    g.leased = settings_.leases != nullptr && group.voice && g.role == mirror::GroupRole::owner &&
+               settings_.leases->until(i) > now;
     using State = mirror::Replica::State;
     const State held = status_.groups[i].replica_status().state;
     g.legs_stale = held == State::none || held == State::stale;
     g.legs = status_.groups[i].legs.load(std::memory_order_relaxed);
     g.legs_unprotected = status_.groups[i].unprotected.load(std::memory_order_relaxed);
-    g.standby = beat_groups_[i].standby;
     g.dropped_standby = mirrors_[i].dropped_standby;
     g.dropped_generation = mirrors_[i].dropped_generation;
     g.era = group.era;
     beat.groups.push_back(g);
   }
   send_on_all_links(mirror::ClusterFrameKind::heartbeat, mirror::encode(beat));
+  if (settings_.leases == nullptr || settings_.index != 0) return;
+  Report r;
+  r.kind = Report::Kind::beat_sent;
+  r.number = beat_number_;
+  r.when = now;
+  report(r);
 }
 
 void Worker::send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload) {
@@ -195,7 +217,7 @@ void Worker::publish_streams(tcp::GroupIndex group) {
   const auto relaxed = std::memory_order_relaxed;
   const auto& logs = mirrors_[group].logs;
   WorkerStatus::GroupStatus& status = status_.groups[group];
-  uint32_t worst = logs.empty() ? 0 : 2;
+  uint32_t worst = logs.empty() || mirrors_[group].drop_asked ? 0 : 2;
   uint32_t waiting = 0;
   uint64_t frames = 0;
   uint64_t retransmitted = 0;
@@ -206,6 +228,7 @@ void Worker::publish_streams(tcp::GroupIndex group) {
     retransmitted += log->channel().retransmitted();
   }
   status.stream_state.store(worst, relaxed);
+  status.standby_orders.store(mirrors_[group].standby_orders, std::memory_order_release);
   status.stream_frames_waiting.store(waiting, relaxed);
   status.stream_frames.store(frames, relaxed);
   status.stream_retransmitted.store(retransmitted, relaxed);

@@ -66,12 +66,6 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
     uint16_t workers = 0;  // 0: no peer
     MacAddress mac;
   };
-  struct BeatGroup {
-    mirror::GroupRole role = mirror::GroupRole::idle;
-    Epoch epoch;
-    bool standby_synced = false;
-    NodeId standby;
-  };
   struct ProbedWitness {
     IpAddress address;
     Instant since{};
@@ -89,7 +83,9 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
     Instant settles_until{};  // after a hand-over to us: what was passed on goes first until then
     NodeId dropped_standby;
     uint32_t dropped_generation = 0;
-    bool told_cut_off = false;  // control knows that the standby, which has the addresses, is out of reach
+    bool told_cut_off = false;    // control knows that the standby, which has the addresses, is out of reach
+    bool drop_asked = false;      // control sees to it that no successor takes the standby for in sync
+    uint32_t standby_orders = 0;  // of control, obeyed
     // As standby. The streams are those of one owner under one epoch; whoever comes with a higher one ends
     // them. While we own the group, or after, the epoch is ours.
     Epoch epoch;
@@ -105,6 +101,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void notice_absence(Instant now);
   void heed_silence();
   void fall_silent(uint32_t silence);
+  void mind_leases(Instant now);
   void beat(Instant now);
   void send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
   void greet(Instant now);
@@ -133,6 +130,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
                     mirror::OwnerLog::Beginning beginning = mirror::OwnerLog::Beginning::anew);
   IncomingStream& incoming_from(tcp::GroupIndex group, uint16_t peer_worker);
   void drop_stale_standby(tcp::GroupIndex group, Instant now);
+  void drop_standby(tcp::GroupIndex group, Instant now);
+  void change_standby(tcp::GroupIndex group, const Command& command, Instant now);
   void close_streams(tcp::GroupIndex group, Instant now);
   void follow(tcp::GroupIndex group, const Epoch& epoch);
   void guard_replicas(tcp::GroupIndex group, Instant now);
@@ -169,7 +168,6 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void continue_hand_overs(Instant now);
   bool write_last_words(tcp::GroupIndex group, HandOver& hand_over, Instant now);
   bool is_changing(tcp::GroupIndex group);
-  bool writes_for(tcp::GroupIndex group) const;
   void become_mirror(tcp::GroupIndex group, const Epoch& epoch, Instant now);
   void end_hand_over(tcp::GroupIndex group);
   void take_group_back(tcp::GroupIndex group, Instant now);
@@ -208,6 +206,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   // commands.cc
   bool take_commands(Instant now);
   void obey(const Command& command, Instant now);
+  void take_beat(tcp::GroupIndex group, const mirror::GroupBeat& says, Instant now);
   void obey_for_group(tcp::GroupIndex group, const Command& command, Instant now);
   void meet_peer(const Command& command);
   void promote(const Command& command, Instant now);
@@ -269,7 +268,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   Mailbox<Command> commands_;
   Mailbox<Report> reports_;
   WorkerStatus status_;
-  std::vector<BeatGroup> beat_groups_;  // by position in settings_.groups
+  std::vector<mirror::GroupBeat> beat_groups_;  // as control said; by position in settings_.groups
   std::vector<ProbedWitness> probed_;
   std::vector<ConnectionQuery*> queries_;
   int first_packet_group_ = -1;  // a group whose first segment after a takeover has not left yet
@@ -280,6 +279,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   bool ports_are_new_ = false;
   uint32_t silence_ = 0;  // of SharedSigns::silences, the last that was heeded
   Instant next_beat_{};
+  Instant last_beat_{};
   uint32_t beat_number_ = 0;
   uint64_t rounds_ = 0;
   std::vector<std::vector<rte_mbuf*>> outgoing_;  // by port

@@ -52,7 +52,10 @@ std::string group_text(unsigned number, const ClusterInProcess::Settings& settin
 }
 
 std::string configuration(const ClusterInProcess::Settings& settings) {
-  std::string text = "cluster: {name: in-process}\ntcp: {receive_buffer: 128KiB}\nnodes:";
+  std::string text = fmt::format(
+      "cluster: {{name: in-process, arbiter: {}, cold_takeover_after: {}ms}}\n"
+      "tcp: {{receive_buffer: 128KiB}}\nnodes:",
+      settings.arbiter, to_ms(settings.cold_takeover_after));
   for (unsigned n = 1; n <= settings.nodes; ++n)
     text += node_text(n, n == 1 ? settings.workers_of_n1 : n == 2 ? settings.workers_of_n2 : 1);
   text += R"(
@@ -121,7 +124,8 @@ void ClusterInProcess::start(size_t slot, const std::string& as) {
       .shards = &shards_,
       .networks = {networks_[front].get(), networks_[back].get(), networks_[peer].get()},
       .slot = static_cast<uint8_t>(kFirstSlotMac + slot),
-      .reopening = settings_.reopening};
+      .reopening = settings_.reopening,
+      .disk = &s.disk};
   s.node =
       std::make_unique<NodeInProcess>(settings, random_, now_, [this, slot](const appliance::NodeEvent& e) {
         slots_[slot].log.push_back(fmt::format("{:9.3f} ms n{} {}: {}",
@@ -151,6 +155,33 @@ std::optional<std::string> ClusterInProcess::hand_over(size_t from, size_t to) {
 void ClusterInProcess::cut(size_t slot, Network network, bool is_cut) {
   SwitchPort& p = port(slot, network);
   p.cut_in = p.cut_out = is_cut;
+}
+
+void ClusterInProcess::cut(size_t slot, Network network, Direction direction, bool is_cut) {
+  SwitchPort& p = port(slot, network);
+  (direction == in ? p.cut_in : p.cut_out) = is_cut;
+}
+
+void ClusterInProcess::cut_all(size_t slot, bool is_cut) {
+  for (const Direction direction : {in, out}) cut_all(slot, direction, is_cut);
+}
+
+void ClusterInProcess::cut_all(size_t slot, Direction direction, bool is_cut) {
+  for (size_t network = 0; network < networks; ++network)
+    cut(slot, static_cast<Network>(network), direction, is_cut);
+}
+
+// From the workers' own view of their voices: a paused node has none, it can say nothing.
+void ClusterInProcess::count_voices() {
+  for (uint8_t group = 0; group < settings_.groups; ++group) {
+    size_t voices = 0;
+    for (const Slot& slot : slots_) {
+      if (slot.node == nullptr || slot.node->paused()) continue;
+      const Instant lease = slot.node->control().controller().lease_until(group_id(group));
+      voices += slot.node->worker(0).engine().group(group).voice && lease > slot.node->local_time(now_);
+    }
+    most_voices_ = std::max(most_voices_, voices);
+  }
 }
 
 SwitchPort& ClusterInProcess::port(size_t slot, Network which) {
@@ -192,6 +223,7 @@ void ClusterInProcess::step() {
   for (const auto& host : hosts_) host->round(now_);
   for (size_t slot = 0; slot < slots_.size(); ++slot)
     if (slots_[slot].node != nullptr && !slots_[slot].node->paused()) run_node(slot);
+  count_voices();
 }
 
 bool ClusterInProcess::run_until(const std::function<bool()>& until, Duration limit) {

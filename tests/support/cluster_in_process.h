@@ -31,6 +31,8 @@ class ClusterInProcess {
     bool accept_unprotected = true;
     Duration reopening = Duration::zero();  // how long a node takes to open its ports again
     std::string failback = "never";
+    std::string arbiter = "none";
+    Duration cold_takeover_after = 3s;
   };
   // What one slot has said in the group's name on front and back since the last forget().
   struct Voice {
@@ -56,6 +58,14 @@ class ClusterInProcess {
   // `failover group web to` the node of the other slot; the sentence if it is refused.
   std::optional<std::string> hand_over(size_t from, size_t to);
   void cut(size_t slot, Network network, bool is_cut);
+  enum Direction { in, out };
+  void cut(size_t slot, Network network, Direction direction, bool is_cut);
+  void cut_all(size_t slot, bool is_cut);
+  void cut_all(size_t slot, Direction direction, bool is_cut);
+  // What a restart of the slot finds of its promises.
+  cluster::KeptMemory& disk(size_t slot) { return slots_[slot].disk; }
+  // The most nodes that have spoken for a group at the same time, by their leases and voices.
+  size_t most_voices() const { return most_voices_; }
   bool runs(size_t slot) const { return slots_[slot].node != nullptr; }
   const std::string& last_words(size_t slot) const {
     return slots_[slot].last_words;
@@ -102,6 +112,7 @@ class ClusterInProcess {
   struct Slot {
     std::unique_ptr<NodeInProcess> node;
     std::string last_words;
+    cluster::KeptMemory disk;
     Voice voice;
     std::vector<std::string> log;
   };
@@ -110,6 +121,7 @@ class ClusterInProcess {
   void run_node(size_t slot);
   void step();
   Instant next_instant() const;
+  void count_voices();
   void watch(Network network, const SwitchPort& from, std::span<const uint8_t> frame);
   StreamEnd* partner_of(const StreamEnd& client_end, int& count);
 
@@ -123,6 +135,7 @@ class ClusterInProcess {
   std::vector<std::unique_ptr<StreamHost>> hosts_;
   std::array<Slot, 6> slots_;
   std::vector<StreamEnd*> transfers_;
+  size_t most_voices_ = 0;
 };
 
 }  // namespace understudy

@@ -17,8 +17,20 @@ NodeInProcess::NodeInProcess(const Settings& settings, Random& random, Instant n
     const MacAddress mac({2, 0, 0, 0, settings_.slot, static_cast<uint8_t>(n)});
     ports_.push_back(std::make_unique<SwitchPort>(*settings_.networks[n], mac, pool_.get()));
   }
+  seen_ = local_time(now);
+  if (settings_.config->cluster.arbiter != config::Arbiter::none) {
+    leases_ = std::make_shared<worker::Leases>(settings_.config->groups.size());
+    for (const auto& port : ports_)
+      leased_ports_.push_back(std::make_unique<worker::LeasedPort>(
+          *port, leases_, appliance::leased_addresses(*settings_.config), [this] { return seen_; }));
+  }
   make_workers(random, local_time(now), std::move(log));
   control_->start(local_time(now));
+}
+
+Port& NodeInProcess::outer_port(size_t index) {
+  if (leased_ports_.empty()) return *ports_[index];
+  return *leased_ports_[index];
 }
 
 void NodeInProcess::make_handover(size_t port) {
@@ -32,7 +44,7 @@ void NodeInProcess::make_handover(size_t port) {
   }
   const std::vector<std::function<void()>> wake(others, [] {});
   distributors_.push_back(
-      std::make_unique<worker::Distributor>(*ports_[port], rings, wake, *settings_.shards));
+      std::make_unique<worker::Distributor>(outer_port(port), rings, wake, *settings_.shards));
 }
 
 // As control/appliance/node.cc does it.
@@ -41,13 +53,14 @@ void NodeInProcess::make_workers(Random& random, Instant now, appliance::NodeCon
   std::vector<MacAddress> macs;
   const unsigned count = settings_.node->workers;
   for (size_t p = 0; p < ports_.size(); ++p) {
-    open.push_back({ports_[p].get(), &settings_.node->ports[p]});
+    open.push_back({&outer_port(p), &settings_.node->ports[p]});
     macs.push_back(ports_[p]->mac());
     if (count > 1) make_handover(p);
   }
   const BootId boot(random.next());
   worker::WorkerSettings settings =
       worker_settings(*settings_.config, *settings_.node, boot, open, settings_.buffers);
+  settings.leases = leases_;
   if (settings_.adjust) settings_.adjust(settings);
   std::vector<worker::Worker*> workers;
   for (unsigned w = 0; w < count; ++w) {
@@ -63,7 +76,17 @@ void NodeInProcess::make_workers(Random& random, Instant now, appliance::NodeCon
   worker_paused_until_.assign(count, Instant{});
   busy_.assign(count, 1);
   const appliance::NodeControl::Settings control{
-      .config = settings_.config, .node = settings_.node, .boot = boot, .macs = macs, .pool = pool_.get()};
+      .config = settings_.config,
+      .node = settings_.node,
+      .boot = boot,
+      .macs = macs,
+      .pool = pool_.get(),
+      .now = now,
+      .leases = leases_,
+      .memory = settings_.disk == nullptr ? cluster::KeptMemory() : *settings_.disk,
+      .keep = [this](const cluster::Keep& keep) {
+        keeping_.emplace_back(seen_ + settings_.disk_takes, keep);
+      }};
   control_ =
       std::make_unique<appliance::NodeControl>(control, workers, Random(random.next()), std::move(log));
 }
@@ -119,8 +142,22 @@ void NodeInProcess::run_workers(Instant now) {
   }
 }
 
+// As control/appliance/promise_keeper.cc does it.
+void NodeInProcess::keep_promises(Instant now) {
+  for (const auto& [when, keep] : std::exchange(keeping_, {})) {
+    if (when > now) {
+      keeping_.emplace_back(when, keep);
+      continue;
+    }
+    if (settings_.disk != nullptr) *settings_.disk = {cluster::KeptMemory::State::readable, keep.bytes};
+    control_->on_kept(keep.sequence, true, now);
+  }
+}
+
 void NodeInProcess::run(Instant now, bool workers_first) {
   if (paused_ || !last_words_.empty()) return;
+  seen_ = local_time(now);
+  if (!keeping_.empty()) keep_promises(seen_);
   if (workers_first) run_workers(now);
   bool is_urgent = false;
   for (const auto& worker : workers_) is_urgent = worker->take_urgent() || is_urgent;
@@ -138,6 +175,7 @@ void NodeInProcess::run(Instant now, bool workers_first) {
 Instant NodeInProcess::next_instant(Instant now) const {
   if (paused_ || !last_words_.empty()) return kNever;
   Instant next = control_due_;
+  for (const auto& [when, keep] : keeping_) next = std::min(next, std::max(now, world_time(when)));
   for (size_t w = 0; w < workers_.size(); ++w) {
     const Instant due = has_work(w, now) ? now : world_time(deadlines_[w]);
     next = std::min(next, std::max(due, worker_paused_until_[w]));

@@ -30,6 +30,9 @@ class NodeInProcess {
     Duration reopening = Duration::zero();  // how long worker 0 is busy with opening its ports again
     int32_t clock_ppm = 0;                  // parts per million by which its clock runs fast
     std::function<void(worker::WorkerSettings&)> adjust = {};
+    // What a restart finds of what this node has promised, and how long it takes to put it there.
+    cluster::KeptMemory* disk = nullptr;
+    Duration disk_takes = 1ms;
   };
   NodeInProcess(const Settings& settings, Random& random, Instant now, appliance::NodeControl::LogLine log);
   NodeInProcess(const NodeInProcess&) = delete;
@@ -59,6 +62,8 @@ class NodeInProcess {
  private:
   void make_workers(Random& random, Instant now, appliance::NodeControl::LogLine log);
   void make_handover(size_t port);
+  void keep_promises(Instant now);
+  Port& outer_port(size_t index);
   Instant world_time(Instant local) const;
   bool has_work(size_t worker, Instant now) const;
   void run_workers(Instant now);
@@ -68,6 +73,10 @@ class NodeInProcess {
   Instant born_;
   BufferPool pool_;
   std::vector<std::unique_ptr<SwitchPort>> ports_;
+  std::shared_ptr<worker::Leases> leases_;
+  std::vector<std::unique_ptr<worker::LeasedPort>> leased_ports_;
+  Instant seen_;  // its own time, at the last run()
+  std::vector<std::pair<Instant, cluster::Keep>> keeping_;
   std::vector<std::vector<std::unique_ptr<worker::HandoverPort>>> handovers_;  // by port, by worker - 1
   std::vector<std::unique_ptr<worker::Distributor>> distributors_;             // by port
   std::vector<std::unique_ptr<worker::Worker>> workers_;

@@ -17,7 +17,7 @@ HEAD = """\
 cluster:
   name: lab
   secret_file: {secret}
-  arbiter: none
+  arbiter: {arbiter}
   heartbeat: {{interval: 20ms, misses: 5}}
 
 metrics: {{listen: "127.0.0.1:9464"}}  # each node has a loopback of its own
@@ -81,23 +81,24 @@ NODE = """\
     idle: adaptive
     memory: {memory}MiB
     console_socket: {socket}
+    promises: {promises}
     ports:
 """
 
 
-def write_default(names, pmd, workers, peer_mtu, failback="never"):
+def write_default(names, pmd, workers, peer_mtu, failback="never", arbiter="none"):
     (system.RUN / SECRET).write_bytes(os.urandom(32).hex().encode())
     (system.RUN / SECRET).chmod(0o600)
     nodes = "".join(node(number, name, pmd, workers, peer_mtu) for number, name in enumerate(names, 1))
     FILE.write_text(HEAD.format(secret=SECRET, nodes=nodes, front=FRONT, back=BACK, successors=", ".join(names),
-                                failback=failback,
+                                failback=failback, arbiter=arbiter,
                                 **{place: text if IPV6 else "" for place, text in SIX.items()}))
 
 
 def node(number, name, pmd, workers, peer_mtu):
     addresses = {"front": port_address(FRONT, FRONT6, 10 + number), "back": port_address(BACK, BACK6, 20 + number)}
     lines = NODE.format(name=name, number=number, workers=workers, memory=MEMORY_MB,
-                        socket=system.RUN / f"{name}.sock")
+                        socket=system.RUN / f"{name}.sock", promises=system.RUN / f"{name}.promises")
     for index, network in enumerate(NETWORKS):
         mtu = f", mtu: {peer_mtu}" if network == "peer" and peer_mtu != 1500 else ""
         lines += (f'      - {{name: {network}, device: "net_{pmd}{index},iface={network}", roles: [{network}]'

@@ -22,20 +22,21 @@ struct ExpectedRow {
 
 // clang-format off
 const ExpectedRow kExpected[] = {
-  //                       deadline              owner_heard           owner_suspected  owner_released witness_answered promoted              stalled           readiness             yield       retire         serve       handed      refused  cut_off
-  {S::learning,          {"suspecting",         "standby(syncing)",   ".",             ".",           ".",             ".",                  "=",              "=",                  ".",        "maintenance", ".",        ".", ".", "."}},
-  {S::standby_syncing,   {".",                  "=",                  "suspecting",    "claiming",    ".",             ".",                  "standby(stale)", "standby(synced)",    ".",        "maintenance", ".",        ".", ".", "."}},
-  {S::standby_synced,    {".",                  "=",                  "suspecting",    "claiming",    ".",             ".",                  "standby(stale)", "=",                  ".",        "maintenance", ".",        "claiming", ".", "."}},
-  {S::standby_stale,     {".",                  "=",                  "suspecting",    "suspecting",  ".",             ".",                  ".",              "standby(synced)",    ".",        "maintenance", ".",        ".", ".", "."}},
-  {S::standby_empty,     {".",                  "=",                  "suspecting",    "suspecting",  ".",             ".",                  ".",              "standby(synced)",    ".",        "maintenance", ".",        ".", ".", "."}},
-  {S::suspecting,        {"=",                  "standby(synced)",    ".",             "claiming",    "claiming",      ".",                  "learning",       "=",                  ".",        "maintenance", ".",        ".", ".", "."}},
-  {S::claiming,          {"=",                  "standby(stale)",     ".",             ".",           ".",             "owner(unprotected)", "fenced",         "=",                  ".",        "yielding",    ".",        ".", ".", "."}},
-  {S::owner_unprotected, {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "owner(protected)",   "=",        "yielding",    ".",        ".", ".", "."}},
-  {S::owner_syncing,     {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "owner(protected)",   "=",        "yielding",    ".",        ".", ".", "."}},
-  {S::owner_protected,   {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "=",                  "yielding", "yielding",    ".",        ".", ".", "yielding"}},
-  {S::yielding,          {"owner(protected)",   "standby(syncing)",    ".",             ".",           ".",             ".",                  ".",              "=",                  ".",        "=",           ".",        ".", "owner(protected)", "."}},
-  {S::fenced,            {"owner(protected)",   "standby(stale)",     ".",             ".",           ".",             ".",                  "=",              "=",                  ".",        "yielding",    ".",        ".", ".", "."}},
-  {S::maintenance,       {".",                  "=",                  ".",             ".",           ".",             ".",                  ".",              "=",                  ".",        ".",           "learning", ".", ".", "."}},
+  //                       deadline              owner_heard           owner_suspected  owner_released witness_answered promoted              stalled           readiness             yield       retire         serve       handed      refused  cut_off granted denied lease_lost
+  {S::learning,          {"suspecting",         "standby(syncing)",   ".",             ".",           ".",             ".",                  "=",              "=",                  ".",        "maintenance", ".",        ".", ".", ".", ".", ".", "."}},
+  {S::standby_syncing,   {".",                  "=",                  "suspecting",    "claiming",    ".",             ".",                  "standby(stale)", "standby(synced)",    ".",        "maintenance", ".",        ".", ".", ".", ".", ".", "."}},
+  {S::standby_synced,    {".",                  "=",                  "suspecting",    "claiming",    ".",             ".",                  "standby(stale)", "=",                  ".",        "maintenance", ".",        "claiming", ".", ".", ".", ".", "."}},
+  {S::standby_stale,     {".",                  "=",                  "suspecting",    "suspecting",  ".",             ".",                  ".",              "standby(synced)",    ".",        "maintenance", ".",        ".", ".", ".", ".", ".", "."}},
+  {S::standby_empty,     {".",                  "=",                  "suspecting",    "suspecting",  ".",             ".",                  ".",              "standby(synced)",    ".",        "maintenance", ".",        ".", ".", ".", ".", ".", "."}},
+  {S::suspecting,        {"=",                  "standby(synced)",    ".",             "claiming",    "claiming",      ".",                  "learning",       "=",                  ".",        "maintenance", ".",        ".", ".", ".", ".", ".", "."}},
+  {S::requesting,        {".",                  "standby(synced)",    ".",             ".",           ".",             ".",                  "learning",       "=",                  ".",        "maintenance", ".",        ".", ".", ".", "claiming", "suspecting", "."}},
+  {S::claiming,          {"=",                  "standby(stale)",     ".",             ".",           ".",             "owner(unprotected)", "fenced",         "=",                  ".",        "yielding",    ".",        ".", ".", ".", ".", ".", "fenced"}},
+  {S::owner_unprotected, {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "owner(protected)",   "=",        "yielding",    ".",        ".", ".", ".", ".", ".", "fenced"}},
+  {S::owner_syncing,     {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "owner(protected)",   "=",        "yielding",    ".",        ".", ".", ".", ".", ".", "fenced"}},
+  {S::owner_protected,   {".",                  "standby(stale)",     ".",             ".",           ".",             ".",                  "fenced",         "=",                  "yielding", "yielding",    ".",        ".", ".", "yielding", ".", ".", "fenced"}},
+  {S::yielding,          {"owner(protected)",   "standby(syncing)",    ".",             ".",           ".",             ".",                  ".",              "=",                  ".",        "=",           ".",        ".", "owner(protected)", ".", ".", ".", "."}},
+  {S::fenced,            {"owner(protected)",   "standby(stale)",     ".",             ".",           ".",             ".",                  "=",              "=",                  ".",        "yielding",    ".",        ".", ".", ".", "=", "=", "."}},
+  {S::maintenance,       {".",                  "=",                  ".",             ".",           ".",             ".",                  ".",              "=",                  ".",        ".",           "learning", ".", ".", ".", ".", ".", "."}},
 };
 // clang-format on
 
@@ -46,15 +47,16 @@ struct Rig {
   Instant now = kStart;
   std::vector<std::string> log;
 
-  explicit Rig(bool may_take_over = true)
+  explicit Rig(bool may_take_over = true, bool asks = false)
       : machine(
-            [may_take_over] {
+            [may_take_over, asks] {
               FailoverSettings settings;
               settings.self = NodeId(2);
               settings.group = GroupId(1);
               settings.name = "web";
               settings.successors = {NodeId(1), NodeId(2)};
               settings.may_take_over = may_take_over;
+              settings.asks = asks;
               return settings;
             }(),
             [this](LogLevel, std::string_view sentence, Instant) { log.emplace_back(sentence); }, Random(1)) {
@@ -70,7 +72,14 @@ struct Rig {
     input.why = event == E::stalled ? "was away" : "is silent";
     input.last_heard = now;
     input.report.readiness = Readiness::synced;
+    if (machine.state() == S::requesting) input.ballot = asked().ballot;
     return input;
+  }
+  const Claim& asked() const {
+    const auto claim = std::find_if(actions.rbegin(), actions.rend(), [](const Action& action) {
+      return std::holds_alternative<Claim>(action);
+    });
+    return std::get<Claim>(*claim);
   }
   void feed(E event) { feed(input_for(event)); }
   void feed(const FailoverInput& input) { machine.handle(input, around, actions); }
@@ -99,7 +108,7 @@ struct Rig {
       return;
     }
     feed(E::owner_released);
-    if (state == S::claiming) return;
+    if (state == S::claiming || state == S::requesting) return;
     feed(E::promoted);
     if (state == S::owner_unprotected) return;
     mirror(state == S::owner_syncing ? Readiness::syncing : Readiness::synced);
@@ -121,7 +130,7 @@ TEST(FailoverTable, EveryStateAndEventIsAsWritten) {
     const ExpectedRow& row = kExpected[s];
     ASSERT_EQ(static_cast<size_t>(row.state), s);
     for (size_t e = 0; e < kFailoverEvents; ++e) {
-      Rig rig;
+      Rig rig(true, row.state == S::requesting);
       rig.bring_to(row.state);
       ASSERT_EQ(rig.machine.state(), row.state) << name_of(row.state);
       const auto event = static_cast<E>(e);
@@ -129,8 +138,9 @@ TEST(FailoverTable, EveryStateAndEventIsAsWritten) {
       const std::string what = std::string(name_of(row.state)) + " x " + std::string(name_of(event));
       EXPECT_EQ(FailoverMachine::acts(row.state, event), expected != ".") << what;
       acting += expected != "." ? 1 : 0;
+      const FailoverInput input = rig.input_for(event);
       rig.actions.clear();
-      rig.feed(event);
+      rig.feed(input);
       const std::string_view stays = name_of(row.state);
       EXPECT_EQ(name_of(rig.machine.state()), expected == "." || expected == "=" ? stays : expected) << what;
       if (expected == ".") {
@@ -138,7 +148,7 @@ TEST(FailoverTable, EveryStateAndEventIsAsWritten) {
       }
     }
   }
-  EXPECT_EQ(acting, 70U);
+  EXPECT_EQ(acting, 82U);
 }
 
 TEST(FailoverTable, ASupersededOwnerIsMutedBeforeItIsDemoted) {
@@ -154,6 +164,68 @@ TEST(FailoverTable, ASupersededOwnerIsMutedBeforeItIsDemoted) {
   EXPECT_EQ(rig.log[rig.log.size() - 2],
             "group web: owner(protected) -> fenced: n1 owns it with the higher epoch 9.1");
   EXPECT_EQ(rig.log.back(), "group web: fenced -> standby(stale): replaced by n1");
+}
+
+TEST(FailoverTable, ADenialIsToldOnceAndTheNextBallotIsAboveAllThatItNames) {
+  Rig rig(true, true);
+  rig.bring_to(S::requesting);
+  EXPECT_TRUE(rig.asked().in_sync);
+  FailoverInput denied = rig.input_for(E::denied);
+  denied.highest = {17, NodeId(3)};
+  denied.why = "n3 says: it has granted a higher ballot";
+  rig.feed(denied);
+  EXPECT_EQ(rig.machine.state(), S::suspecting);
+  rig.wait_for_deadline();
+  while (rig.machine.state() == S::suspecting) rig.wait_for_deadline();
+  EXPECT_EQ(rig.asked().ballot, (Epoch{18, NodeId(2)}));
+  const size_t events = rig.count<Event>();
+  FailoverInput again = rig.input_for(E::denied);
+  again.why = denied.why;
+  rig.feed(again);
+  EXPECT_EQ(rig.count<Event>(), events);
+  EXPECT_EQ(rig.machine.denial(), denied.why);
+}
+
+TEST(FailoverTable, WhoIsFoundOutOfSyncResumesNothingAndAsksColdLater) {
+  Rig rig(true, true);
+  rig.bring_to(S::requesting);
+  FailoverInput denied = rig.input_for(E::denied);
+  denied.out_of_sync = true;
+  rig.feed(denied);
+  EXPECT_EQ(rig.count<DropCopies>(), 1U);
+  const Instant began = rig.now;
+  while (rig.machine.state() == S::suspecting) rig.wait_for_deadline();
+  EXPECT_GE(rig.now - began, 2s);
+  EXPECT_TRUE(rig.asked().cold);
+}
+
+TEST(FailoverTable, AnOwnerWhoseLeaseIsOverAsksForItsOwnBallotUntilSomebodyHasAHigherOne) {
+  Rig rig(true, true);
+  rig.bring_to(S::requesting);
+  rig.feed(E::granted);
+  rig.feed(E::promoted);
+  const Epoch epoch = rig.machine.epoch();
+  rig.feed(E::lease_lost);
+  ASSERT_EQ(rig.machine.state(), S::fenced);
+  rig.around.majority_heard = false;
+  rig.wait_for_deadline();
+  EXPECT_EQ(rig.count<Claim>(), 1U) << "it hears nobody, and does not ask";
+  rig.around.majority_heard = true;
+  rig.wait_for_deadline();
+  EXPECT_EQ(rig.asked().ballot, epoch);
+  EXPECT_EQ(rig.asked().followed, epoch);
+  FailoverInput denied = rig.input_for(E::denied);
+  denied.ballot = epoch;
+  denied.highest = {30, NodeId(3)};
+  rig.feed(denied);
+  rig.wait_for_deadline();
+  EXPECT_EQ(rig.asked().ballot, (Epoch{31, NodeId(2)}));
+  EXPECT_EQ(rig.asked().followed, epoch);
+  FailoverInput granted = rig.input_for(E::granted);
+  granted.ballot = rig.asked().ballot;
+  rig.feed(granted);
+  EXPECT_EQ(rig.machine.state(), S::claiming);
+  EXPECT_EQ(rig.machine.epoch(), (Epoch{31, NodeId(2)}));
 }
 
 TEST(FailoverTable, ALowerEpochDoesNotMoveAnOwner) {

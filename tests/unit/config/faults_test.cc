@@ -13,6 +13,66 @@ struct FaultCase {
 };
 
 const FaultCase kCases[] = {
+    {"MembersWithoutThird",
+     {{"arbiter: none", "arbiter: members"}},
+     {"a.yaml:3:12: `arbiter: members` needs a majority of at least three nodes, and there are 2: with two, "
+      "the "
+      "death of either would leave none; add a node (it need not be a successor of any group) or choose "
+      "`none`"}},
+    {"LeaseWithoutArbiter",
+     {{"  shards: 64", "  shards: 64\n  lease: 80ms"}},
+     {"a.yaml:9:10: `lease` means nothing with `arbiter: none`: two nodes without an arbiter have no leases; "
+      "remove it or choose `arbiter: members`"}},
+    {"LeaseLongerThanSuspicion",
+     {{"arbiter: none", "arbiter: members\n  lease: 100ms"},
+      {"standby_timeout: 100ms", "standby_timeout: 200ms"},
+      {"routes:",
+       "  - {name: n3, id: 3, ports: [{name: a, device: net_tap0, roles: [front, back, peer], address: "
+       "10.10.0.13/24}]}\nroutes:"}},
+     {"a.yaml:4:10: an owner may speak for 100ms after its last echoed heartbeat, so members wait 101ms "
+      "before "
+      "they grant its group to another; but a silent owner is suspected after 100ms already "
+      "(heartbeat.interval x misses), and its successor would only be refused; shorten `lease` to 80ms or "
+      "raise `misses`"}},
+    {"LeaseShorterThanHeartbeats",
+     {{"arbiter: none", "arbiter: members\n  lease: 50ms"},
+      {"routes:",
+       "  - {name: n3, id: 3, ports: [{name: a, device: net_tap0, roles: [front, back, peer], address: "
+       "10.10.0.13/24}]}\nroutes:"}},
+     {"a.yaml:4:10: `lease` (50ms) must span 3 heartbeats (20ms each), or an owner falls silent whenever one "
+      "of "
+      "them or its echo is late; lengthen it or shorten heartbeat.interval"}},
+    {"StandbyGivenUpBeforeTheLeaseIsOver",
+     {{"arbiter: none", "arbiter: members"},
+      {"standby_timeout: 100ms", "standby_timeout: 90ms"},
+      {"routes:",
+       "  - {name: n3, id: 3, ports: [{name: a, device: net_tap0, roles: [front, back, peer], address: "
+       "10.10.0.13/24}]}\nroutes:"}},
+     {"a.yaml:5:20: an owner that hears nobody would give up its standby after 90ms already, and fall silent "
+      "itself after 80ms only (`lease`): then nobody in sync is left to succeed it; raise `standby_timeout` "
+      "to "
+      "100ms or more, a heartbeat beyond the lease, or shorten `lease`"}},
+    {"TooFewMissesForALease",
+     {{"arbiter: none", "arbiter: members"},
+      {"misses: 5", "misses: 3"},
+      {"routes:",
+       "  - {name: n3, id: 3, ports: [{name: a, device: net_tap0, roles: [front, back, peer], address: "
+       "10.10.0.13/24}]}\nroutes:"}},
+     {"a.yaml:4:14: `lease` (48ms) must span 3 heartbeats (20ms each), or an owner falls silent whenever one "
+      "of "
+      "them or its echo is late; raise heartbeat.misses to 4 or more"}},
+    {"ColdTakeoverBeforeSuspicion",
+     {{"arbiter: none", "arbiter: members\n  cold_takeover_after: 150ms"},
+      {"routes:",
+       "  - {name: n3, id: 3, ports: [{name: a, device: net_tap0, roles: [front, back, peer], address: "
+       "10.10.0.13/24}]}\nroutes:"}},
+     {"a.yaml:4:24: after 150ms without a node that holds the connections they would be given up, but a node "
+      "counts as dead after 100ms only; raise `cold_takeover_after` to at least twice that"}},
+    {"PromisesWithoutPath",
+     {{"    idle: poll", "    idle: poll\n    promises: here"}},
+     {"a.yaml:16:15: `here` is no absolute path; name the file in which this node keeps what it promised as "
+      "a "
+      "member"}},
     {"UnknownKeyWithNeighbour",
      {{"shards: 64", "shard: 64"}},
      {"a.yaml:8:3: unknown key `shard` in the cluster; did you mean `shards`?"}},

@@ -1,0 +1,263 @@
+// Three and five whole nodes in virtual time under `arbiter: members`: a majority decides, an owner speaks on
+// a lease, and whatever is cut, stopped or restarted, there is one voice.
+#include <gtest/gtest.h>
+
+#include "control/cluster/kept_promises.h"
+#include "tests/support/cluster_in_process.h"
+
+namespace understudy {
+namespace {
+
+using cluster::GroupState;
+constexpr uint32_t kMegabyte = 1'000'000;
+
+ClusterInProcess::Settings members(uint64_t seed, unsigned nodes = 3) {
+  return {.seed = seed, .nodes = nodes, .arbiter = "members"};
+}
+
+void begin_transfers(ClusterInProcess& c) {
+  c.transfer(0, 3 * kMegabyte);
+  c.transfer(3 * kMegabyte, 0);
+  c.transfer(kMegabyte, kMegabyte);
+}
+
+void expect_done(ClusterInProcess& c, Duration limit = 30s) {
+  EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, limit)) << c.describe();
+  for (const std::string& fault : c.faults()) ADD_FAILURE() << fault << c.describe();
+  EXPECT_EQ(c.most_voices(), 1U) << c.describe();
+}
+
+bool becomes_owner(ClusterInProcess& c, size_t slot, Duration limit = 1s) {
+  return c.run_until([&] { return c.owner() == slot; }, limit);
+}
+
+bool becomes_protected(ClusterInProcess& c, size_t slot, Duration limit = 1s) {
+  return c.run_until([&] { return c.owner() == slot && c.is_protected() && c.unprotected_legs() == 0; },
+                     limit);
+}
+
+bool is_in_sync_set(ClusterInProcess& c, size_t owner, size_t standby) {
+  const auto& controller = c.control(owner).controller();
+  return controller.arbiter()->is_recorded(GroupId(1), controller.machine(GroupId(1))->epoch(),
+                                           NodeId(static_cast<uint16_t>(standby + 1)));
+}
+
+bool said(ClusterInProcess& c, size_t slot, const std::string& part) {
+  return std::ranges::any_of(c.control(slot).events(), [&](const appliance::NodeEvent& event) {
+    return event.sentence.find(part) != std::string::npos;
+  });
+}
+
+TEST(Members, BootAndKeepTheirLease) {
+  ClusterInProcess c(members(1));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  begin_transfers(c);
+  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+  expect_done(c);
+  EXPECT_EQ(c.owner(), size_t{0});
+  EXPECT_FALSE(said(c, 0, "silent")) << c.describe();
+}
+
+TEST(Members, TheOwnerIsKilledAndThenTheNextOwnerAndTheyComeBack) {
+  for (uint64_t seed = 10; seed < 16; ++seed) {
+    auto settings = members(seed);
+    settings.workers_of_n1 = seed % 2 == 0 ? 2U : 1U;
+    settings.workers_of_n2 = seed % 4 < 2 ? 2U : 1U;
+    ClusterInProcess c(settings);
+    ASSERT_TRUE(c.boot()) << c.describe();
+    begin_transfers(c);
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+    c.run_for(Duration(c.random().below(60'000'000)));
+    const Instant killed = c.now();
+    c.kill(0);
+    ASSERT_TRUE(becomes_owner(c, 1, 300ms)) << c.describe();
+    EXPECT_LE(c.voice(1).first_claim - killed, 160ms) << c.describe();
+    // With two of three left, a majority: the third node mirrors.
+    ASSERT_TRUE(becomes_protected(c, 1)) << c.describe();
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 1, 2); }, 100ms)) << c.describe();
+    c.start(0);
+    c.run_for(300ms);
+    c.kill(1);
+    ASSERT_TRUE(becomes_owner(c, 2, 400ms)) << c.describe();
+    expect_done(c);
+  }
+}
+
+TEST(Members, AMinorityOwnsNothing) {
+  ClusterInProcess c(members(20));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.kill(1);
+  c.run_for(300ms);
+  EXPECT_EQ(c.owner(), size_t{0});
+  c.kill(2);
+  c.run_for(1s);
+  EXPECT_EQ(c.state(0), GroupState::fenced) << c.describe();
+  EXPECT_TRUE(said(c, 0, "no majority has echoed")) << c.describe();
+  c.start(2);
+  EXPECT_TRUE(becomes_owner(c, 0, 2s)) << c.describe();
+  EXPECT_EQ(c.most_voices(), 1U);
+}
+
+TEST(Members, AnOwnerThatSleptFindsItselfReplaced) {
+  for (uint64_t seed = 30; seed < 34; ++seed) {
+    ClusterInProcess c(members(seed));
+    ASSERT_TRUE(c.boot()) << c.describe();
+    begin_transfers(c);
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+    c.run_for(Duration(c.random().below(30'000'000)));
+    c.pause(0);
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    c.run_for(1300ms);
+    c.forget_voice(0);
+    c.resume(0);
+    c.run_for(500ms);
+    EXPECT_LE(c.voice(0).segments, 32U) << c.describe();
+    EXPECT_EQ(c.voice(0).resets + c.voice(0).fins + c.voice(0).claims, 0U) << c.describe();
+    expect_done(c);
+  }
+}
+
+TEST(Members, AnOwnerThatIsCutOffOrHalfCutOffIsReplacedByOne) {
+  using C = ClusterInProcess;
+  for (const int way : {0, 1, 2}) {  // both directions, what it hears, what it says
+    for (uint64_t seed = 40; seed < 43; ++seed) {
+      C c(members(seed));
+      ASSERT_TRUE(c.boot()) << c.describe();
+      begin_transfers(c);
+      ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+      c.run_for(Duration(c.random().below(30'000'000)));
+      if (way != 2) c.cut_all(0, C::in, true);
+      if (way != 1) c.cut_all(0, C::out, true);
+      ASSERT_TRUE(becomes_owner(c, 1, 1500ms)) << "way " << way << c.describe();
+      c.run_for(1s);
+      // Who still hears the others has heard of its successor.
+      EXPECT_EQ(c.state(0) == GroupState::fenced, way != 2) << "way " << way << c.describe();
+      c.cut_all(0, false);
+      EXPECT_TRUE(c.run_until([&] { return cluster::is_standby(c.state(0)); }, 1s)) << c.describe();
+      EXPECT_EQ(c.owner(), size_t{1});
+      expect_done(c);
+    }
+  }
+}
+
+TEST(Members, ADeafSuccessorDisturbsNobody) {
+  using C = ClusterInProcess;
+  C c(members(50));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  begin_transfers(c);
+  c.run_for(50ms);
+  c.cut_all(1, C::in, true);
+  c.run_for(2s);
+  EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+  EXPECT_EQ(c.control(0).controller().machine(GroupId(1))->epoch().counter, 2U);
+  c.cut_all(1, false);
+  expect_done(c);
+  EXPECT_EQ(c.owner(), size_t{0});
+}
+
+TEST(Members, AStandbyThatIsCutOffThePeerNetworkIsRemovedFirstAndCannotClaim) {
+  for (uint64_t seed = 60; seed < 64; ++seed) {
+    ClusterInProcess c(members(seed));
+    ASSERT_TRUE(c.boot()) << c.describe();
+    begin_transfers(c);
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+    c.cut(1, ClusterInProcess::peer, true);
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 2); }, 2s)) << c.describe();
+    c.forget_voice(1);
+    c.kill(0);
+    expect_done(c);
+    EXPECT_EQ(c.owner(), size_t{2}) << c.describe();
+    EXPECT_EQ(c.voice(1).segments + c.voice(1).claims, 0U) << c.describe();
+  }
+}
+
+TEST(Members, AMemberThatRestartsBetweenTwoElectionsKeepsItsWord) {
+  ClusterInProcess c(members(70));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  begin_transfers(c);
+  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+  c.kill(2);
+  c.run_for(20ms);
+  c.start(2);
+  c.run_for(30ms);
+  c.kill(0);
+  ASSERT_TRUE(becomes_owner(c, 1, 1s)) << c.describe();
+  ASSERT_TRUE(becomes_protected(c, 1)) << c.describe();
+  const auto kept = cluster::decode_promises(c.disk(2).bytes);
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->at(GroupId(1))->promised.node, NodeId(2));
+  c.kill(2);
+  c.run_for(20ms);
+  c.start(2);
+  // Of three, one is dead and one votes for nobody yet: the owner is silent until that is over.
+  ASSERT_TRUE(becomes_owner(c, 1, 2s)) << c.describe();
+  c.start(0);
+  ASSERT_TRUE(c.run_until([&] { return c.is_protected() && c.unprotected_legs() == 0; }, 2s)) << c.describe();
+  expect_done(c);
+}
+
+TEST(Members, AHandOverAsksThemToo) {
+  ClusterInProcess c(members(80));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  begin_transfers(c);
+  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+  for (int round = 0; round < 4; ++round) {
+    const size_t from = *c.owner(), to = 1 - from;
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, from, to); }, 1s)) << c.describe();
+    const Instant began = c.now();
+    const auto obstacle = c.hand_over(from, to);
+    ASSERT_FALSE(obstacle) << *obstacle << c.describe();
+    ASSERT_TRUE(becomes_owner(c, to, 400ms)) << c.describe();
+    EXPECT_LE(c.now() - began, 40ms) << c.describe();
+    ASSERT_TRUE(becomes_protected(c, to)) << c.describe();
+  }
+  expect_done(c);
+}
+
+TEST(Members, NobodyInSyncIsLeftAndTheThirdServesColdAfterAWhile) {
+  auto settings = members(90);
+  settings.cold_takeover_after = 500ms;
+  ClusterInProcess c(settings);
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.run_for(100ms);
+  c.kill(0);
+  c.kill(1);
+  c.run_for(300ms);
+  c.start(0);  // without it there is no majority; it has forgotten everything
+  const Instant began = c.now();
+  ASSERT_TRUE(c.run_until([&] { return c.owner().has_value(); }, 5s)) << c.describe();
+  EXPECT_GE(c.now() - began, 100ms);
+  c.transfer(1000, 1000);
+  expect_done(c);
+}
+
+TEST(Members, FiveLoseTheirOwnerAndItsStandbyAndEndWithOneOwner) {
+  for (uint64_t seed = 100; seed < 106; ++seed) {
+    auto settings = members(seed, 5);
+    settings.cold_takeover_after = 300ms;
+    ClusterInProcess c(settings);
+    ASSERT_TRUE(c.boot()) << c.describe();
+    c.kill(0);
+    c.kill(1);
+    ASSERT_TRUE(c.run_until([&] { return c.owner().has_value(); }, 5s)) << c.describe();
+    c.run_for(500ms);
+    EXPECT_TRUE(c.owner().has_value()) << c.describe();
+    EXPECT_EQ(c.most_voices(), 1U) << c.describe();
+  }
+}
+
+TEST(Members, AGroupOfTwoInFiveIsNoMajority) {
+  ClusterInProcess c(members(110, 5));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  begin_transfers(c);
+  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 200ms)) << c.describe();
+  // n1 and n3 on one side; on the other the three that are left, n2 among them, which is in sync.
+  c.cut_all(0, true);
+  ASSERT_TRUE(becomes_owner(c, 1, 1s)) << c.describe();
+  c.run_for(300ms);
+  c.cut_all(0, false);
+  expect_done(c);
+}
+
+}  // namespace
+}  // namespace understudy

@@ -121,7 +121,11 @@ Actions Controller::on_cut_off(GroupId id, NodeId holder, Instant now) {
   Actions actions;
   enter(now, actions);
   const auto found = groups_.find(id);
-  if (found != groups_.end() && holder_beside(id, now) == holder) {
+  // Silent on every link it is more likely dead than cut off from us, and then nobody would take them.
+  const auto peer = peers_.find(holder);
+  const bool lives =
+      peer != peers_.end() && clock_.awake(now) - peer->second.heard_at < settings_.dead_after / 2;
+  if (found != groups_.end() && lives && holder_beside(id, now) == holder) {
     FailoverInput input;
     input.event = FailoverEvent::cut_off;
     input.now = now;

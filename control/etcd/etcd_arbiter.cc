@@ -1,0 +1,424 @@
+#include "control/etcd/etcd_arbiter.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace understudy::etcd {
+namespace {
+
+constexpr size_t kBeatsKept = 64;
+constexpr size_t kAttemptsMax = 64;
+constexpr Duration kReleaseFor = 1s;
+
+}  // namespace
+
+EtcdArbiter::EtcdArbiter(Settings settings, Transport& transport, Instant now)
+    : settings_(std::move(settings)), transport_(transport) {
+  for (const GroupSettings& each : settings_.groups) {
+    Group& group = groups_[each.id];
+    group.settings = each;
+    group.next_look = now;
+  }
+}
+
+const std::string& EtcdArbiter::name_of(NodeId node) const {
+  static const std::string kUnknown = "?";
+  const auto found = std::ranges::find(settings_.nodes, node, &std::pair<NodeId, std::string>::first);
+  return found == settings_.nodes.end() ? kUnknown : found->second;
+}
+
+std::string EtcdArbiter::request_id() {
+  return fmt::format("{}-{:016x}-{}", name_of(settings_.self), settings_.boot.value(), ++requests_drawn_);
+}
+
+// ---- what the controller asks for
+
+void EtcdArbiter::claim(const Claim& claim, Instant now) {
+  Group& group = groups_.at(claim.group);
+  const bool renews = group.owned && group.owned->epoch == claim.ballot;
+  if (!renews) group.owned.reset();
+  group.to_release.reset();
+  group.asking = Asking{claim, now, renews, "etcd has not answered yet"};
+  group.not_before = Instant::min();
+  advance(group, now);
+}
+
+void EtcdArbiter::withdraw(GroupId id, Instant now) {
+  Group& group = groups_.at(id);
+  if (group.asking && !group.asking->renews) bury(group, group.asking->claim);
+  if (group.owned) {
+    group.to_release = group.owned->epoch;
+    group.release_until = now + kReleaseFor;
+  }
+  group.asking.reset();
+  group.owned.reset();
+  advance(group, now);
+}
+
+void EtcdArbiter::record(GroupId id, Epoch epoch, NodeId standby, Instant now) {
+  Group& group = groups_.at(id);
+  if (!group.owned || group.owned->epoch != epoch) return;
+  group.owned->wanted = standby;
+  group.owned->owes_verdict = true;
+  settle(group, now);
+  advance(group, now);
+}
+
+bool EtcdArbiter::is_recorded(GroupId id, Epoch epoch, NodeId standby) const {
+  const Group& group = groups_.at(id);
+  if (!group.owned || group.owned->epoch != epoch || group.owned->standby != standby) return false;
+  return std::ranges::all_of(group.attempts,
+                             [&](const Attempt& attempt) { return attempt.record.standby == standby; });
+}
+
+Epoch EtcdArbiter::highest(GroupId id) const {
+  const Group& group = groups_.at(id);
+  Epoch highest = group.record.epoch;
+  for (const Attempt& attempt : group.attempts) highest = std::max(highest, attempt.record.epoch);
+  return highest;
+}
+
+// ---- leases and echoes
+
+Instant EtcdArbiter::lease_of(const Group& group) const {
+  const Owned& owned = *group.owned;
+  Instant echoed = kNever - settings_.lease;
+  for (const NodeId node : group.settings.candidates) {
+    if (node == settings_.self) continue;
+    const auto found = owned.echoed.find(node);
+    echoed = std::min(echoed, found == owned.echoed.end() ? Instant::min() : found->second);
+  }
+  // Alone among the candidates, nobody can contradict us.
+  const Instant by_echo = echoed == Instant::min() ? Instant::min() : echoed + settings_.lease;
+  return std::max(owned.lease_by_swap, by_echo);
+}
+
+Instant EtcdArbiter::lease_until(GroupId id, Epoch epoch) const {
+  const Group& group = groups_.at(id);
+  return group.owned && group.owned->epoch == epoch ? lease_of(group) : Instant::min();
+}
+
+void EtcdArbiter::on_beat_sent(uint32_t number, Instant sent) {
+  beats_[number] = sent;
+  while (beats_.size() > kBeatsKept) beats_.erase(beats_.begin());
+}
+
+void EtcdArbiter::on_beat(const Beat& beat, Instant received) {
+  const auto found = groups_.find(beat.group);
+  if (found == groups_.end()) return;
+  Group& group = found->second;
+  if (group.owned && beat.echoed == group.owned->epoch) {
+    const auto sent = beats_.find(beat.echo_number);
+    if (sent != beats_.end()) {
+      Instant& newest = group.owned->echoed.try_emplace(beat.node, sent->second).first->second;
+      newest = std::max(newest, sent->second);
+    }
+  }
+  // Whether it has a lease at the moment is its affair: an echo promises not to swap, and gives it one.
+  const bool owns = beat.owns && beat.epoch.node == beat.node;
+  const bool is_free = !group.owned && !group.asking && group.attempts.empty();
+  if (!owns || !is_free || beat.epoch < std::max(group.record.epoch, group.echo_epoch)) return;
+  group.last_echo = std::max(group.last_echo, received);
+  const bool is_older =
+      beat.epoch == group.echo_epoch && static_cast<int32_t>(beat.number - group.echo_number) <= 0;
+  if (is_older) return;
+  group.echo_epoch = beat.epoch;
+  group.echo_number = beat.number;
+}
+
+void EtcdArbiter::fill(Beat& beat) const {
+  const auto found = groups_.find(beat.group);
+  if (found == groups_.end()) return;
+  const Group& group = found->second;
+  if (group.owned || group.asking || !group.attempts.empty()) return;
+  beat.echoed = group.echo_epoch;
+  beat.echo_number = group.echo_number;
+}
+
+// When the last lease that the key's owner can have is over.
+Instant EtcdArbiter::free_at(const Group& group) const {
+  const bool nobody = group.revision == 0 || group.record.epoch.node == NodeId();
+  if (nobody || group.record.released || group.record.epoch.node == settings_.self) return Instant::min();
+  // A restarted candidate has seen no revision before its start: what it echoed in its former life is over,
+  // too.
+  const Instant by_echo = group.last_echo == Instant::min() ? Instant::min() : group.last_echo + embargo();
+  return std::max(by_echo, group.first_seen + embargo());
+}
+
+// Of what the last owner has promised. A ballot of ours that came to nothing has changed nothing.
+bool EtcdArbiter::holds_connections(const Group& group, const Claim& claim) const {
+  if (!claim.in_sync) return false;
+  const auto dead = std::ranges::find(group.dead_claims, group.record.epoch, &Claim::ballot);
+  if (dead != group.dead_claims.end()) return dead->in_sync && dead->followed == claim.followed;
+  return claim.followed == group.record.epoch && group.record.holds(settings_.self);
+}
+
+// As owner: for a lease, for another in-sync set, or to learn what has become of an earlier swap.
+bool EtcdArbiter::wants_swap(const Group& group, Instant now) const {
+  return group.asking || group.owned->standby != group.owned->wanted || !group.attempts.empty() ||
+         lease_of(group) < now + settings_.renew_before;
+}
+
+void EtcdArbiter::bury(Group& group, const Claim& claim) {
+  if (group.dead_claims.size() >= kAttemptsMax) group.dead_claims.erase(group.dead_claims.begin());
+  group.dead_claims.push_back(claim);
+}
+
+// ---- calls
+
+void EtcdArbiter::read(Group& group, Instant now) {
+  const uint64_t id = ++calls_begun_;
+  group.call = Call{id, CallKind::read, endpoint_, now, now + 2 * settings_.timeout};
+  calls_[id] = group.settings.id;
+  transport_.post(id, endpoint_, kRangePath, range_request(group.settings.key), settings_.timeout);
+}
+
+void EtcdArbiter::swap(Group& group, Record record, Instant now) {
+  if (group.attempts.size() >= kAttemptsMax) return read(group, now);
+  record.request = request_id();
+  group.attempts.push_back({record, now});
+  const uint64_t id = ++calls_begun_;
+  group.call = Call{id, CallKind::swap, endpoint_, now, now + 2 * settings_.timeout};
+  calls_[id] = group.settings.id;
+  transport_.post(id, endpoint_, kTxnPath, swap_request(group.settings.key, group.revision, encode(record)),
+                  settings_.timeout);
+}
+
+void EtcdArbiter::note_endpoint(size_t endpoint, const std::string& trouble) {
+  std::string& known = troubles_[endpoint];
+  if (known.empty() == trouble.empty()) return;
+  known = trouble;
+  if (trouble.empty())
+    events_.push_back(
+        Event{LogLevel::notice, fmt::format("etcd at {} answers again", transport_.name(endpoint))});
+  else
+    events_.push_back(
+        Event{LogLevel::warning, fmt::format("etcd at {}: {}", transport_.name(endpoint), trouble)});
+}
+
+void EtcdArbiter::fail(Group& group, const std::string& why, Instant now) {
+  const size_t endpoint = group.call->endpoint;
+  note_endpoint(endpoint, why);
+  if (group.asking) group.asking->trouble = fmt::format("etcd at {}: {}", transport_.name(endpoint), why);
+  if (endpoint == endpoint_) endpoint_ = (endpoint_ + 1) % transport_.endpoints();
+  group.call.reset();
+  group.not_before = now + settings_.retry;
+  group.next_look = std::max(group.next_look, now + settings_.look_every);
+}
+
+void EtcdArbiter::take_reply(Group& group, const Reply& reply, Instant now) {
+  if (!group.call || group.call->id != reply.call) return;  // given up already
+  const bool is_swap = group.call->kind == CallKind::swap;
+  if (is_swap && !reply.left) group.attempts.pop_back();  // for certain it has not come to pass
+  if (reply.status == 0) return fail(group, reply.error, now);
+  const auto answer = is_swap ? parse_swap_answer(reply.status, reply.body, group.settings.key)
+                              : parse_range_answer(reply.status, reply.body, group.settings.key);
+  if (!answer) return fail(group, answer.message(), now);
+  if (cluster_ && *cluster_ != answer.value().cluster)
+    return fail(
+        group,
+        fmt::format("it belongs to another etcd cluster ({:x}, not {:x})", answer.value().cluster, *cluster_),
+        now);
+  if (answer.value().revision < group.revision)
+    return fail(group,
+                fmt::format("it says revision {} of `{}`, which had revision {} before",
+                            answer.value().revision, group.settings.key, group.revision),
+                now);
+  // A swap that was done makes a new revision, and one that was refused was refused because there is one.
+  if (is_swap && answer.value().revision == group.revision)
+    return fail(group, "it answers a swap with the revision that the key had before", now);
+  cluster_ = answer.value().cluster;
+  note_endpoint(group.call->endpoint, "");
+  const Call call = *group.call;
+  group.call.reset();
+  group.next_look = now + settings_.look_every;
+  take_state(group, answer.value(), call, now);
+}
+
+void EtcdArbiter::take_state(Group& group, const Answer& answer, const Call& call, Instant now) {
+  const bool is_new = !group.is_read || answer.revision != group.revision;
+  group.is_read = true;
+  group.read_sent = call.sent;
+  if (is_new) {
+    group.revision = answer.revision;
+    group.first_seen = now;
+  }
+  if (answer.swapped) {
+    const Attempt done = group.attempts.back();
+    group.attempts.clear();  // the others compared the same revision
+    group.record = done.record;
+    group.is_foreign = false;
+    succeed(group, done, now);
+  } else if (is_new) {
+    const auto record = decode_record(answer.value);
+    group.is_foreign = answer.revision != 0 && !record;
+    group.record = record.value_or(Record());
+    const auto ours = std::ranges::find(group.attempts, group.record.request,
+                                        [](const Attempt& attempt) { return attempt.record.request; });
+    const std::optional<Attempt> done =
+        record && ours != group.attempts.end() ? std::optional(*ours) : std::nullopt;
+    group.attempts.clear();  // the key has another revision than they compare
+    if (done) succeed(group, *done, now);
+  }
+  settle(group, now);
+}
+
+void EtcdArbiter::succeed(Group& group, const Attempt& attempt, Instant now) {
+  const Epoch epoch = attempt.record.epoch;
+  const bool is_claim = group.asking && !group.asking->renews && group.asking->claim.ballot == epoch;
+  if (is_claim && !group.owned) group.owned = Owned{.epoch = epoch, .echoed = {}};
+  if (group.owned && group.owned->epoch == epoch) {
+    group.owned->standby = attempt.record.standby;
+    group.owned->lease_by_swap = std::max(group.owned->lease_by_swap, attempt.sent + settings_.lease);
+    if (group.asking && now < lease_of(group)) grant(group);
+    return;
+  }
+  // A claim that was withdrawn has come to pass after all: whoever comes next need not wait for us.
+  if (epoch.node == settings_.self && !attempt.record.released) {
+    group.to_release = epoch;
+    group.release_until = now + kReleaseFor;
+  }
+}
+
+// What the key says now, against what we are and want.
+void EtcdArbiter::settle(Group& group, Instant now) {
+  if (group.owned && group.is_read && group.record.epoch != group.owned->epoch) lose(group);
+  if (group.attempts.empty())
+    std::erase_if(group.dead_claims, [&](const Claim& dead) { return dead.ballot < group.record.epoch; });
+  if (!group.owned) return;
+  if (!group.owned->owes_verdict || !is_recorded(group.settings.id, group.owned->epoch, group.owned->wanted))
+    return;
+  group.owned->owes_verdict = false;
+  verdicts_.push_back({.kind = Verdict::Kind::recorded,
+                       .group = group.settings.id,
+                       .ballot = group.owned->epoch,
+                       .highest = {},
+                       .standby = group.owned->wanted,
+                       .why = {}});
+}
+
+void EtcdArbiter::lose(Group& group) {
+  events_.push_back(
+      Event{LogLevel::warning,
+            fmt::format("etcd says that {} owns `{}` under epoch {}.{}", name_of(group.record.epoch.node),
+                        group.settings.key, group.record.epoch.counter, group.record.epoch.node.value())});
+  group.owned.reset();
+  if (group.asking && group.asking->renews)
+    deny(group, fmt::format("{} owns it", name_of(group.record.epoch.node)));
+}
+
+void EtcdArbiter::grant(Group& group) {
+  verdicts_.push_back({.kind = Verdict::Kind::granted,
+                       .group = group.settings.id,
+                       .ballot = group.owned->epoch,
+                       .highest = {},
+                       .why = {}});
+  group.asking.reset();
+  group.dead_claims.clear();
+}
+
+void EtcdArbiter::deny(Group& group, std::string why, bool out_of_sync) {
+  const Claim claim = group.asking->claim;
+  verdicts_.push_back({.kind = Verdict::Kind::denied,
+                       .group = group.settings.id,
+                       .ballot = claim.ballot,
+                       .highest = std::max(claim.ballot, highest(group.settings.id)),
+                       .why = std::move(why),
+                       .out_of_sync = out_of_sync});
+  if (!group.asking->renews) {
+    bury(group, claim);
+    group.owned.reset();
+  }
+  group.asking.reset();
+}
+
+// ---- what is to be done next
+
+// One call at a time for each group: what it brings decides about the next.
+void EtcdArbiter::advance(Group& group, Instant now) {
+  if (group.asking && group.asking->renews && group.owned && now < lease_of(group)) grant(group);
+  if (group.asking && now - group.asking->began >= settings_.patience) deny(group, group.asking->trouble);
+  if (group.call || now < group.not_before) return;
+  if (!group.attempts.empty() && group.read_sent < group.attempts.back().sent)
+    return read(group, now);  // what has become of it?
+  if (group.asking && !group.owned) return pursue_claim(group, now);
+  if (group.owned) {
+    if (wants_swap(group, now))
+      swap(group, Record{group.owned->epoch, group.owned->wanted, false, {}}, now);
+    else if (now >= group.next_look)
+      read(group, now);
+    return;
+  }
+  if (group.to_release && (group.record.epoch != *group.to_release || now >= group.release_until))
+    group.to_release.reset();
+  if (group.to_release || !group.attempts.empty()) {
+    // Nothing is wanted any more, but a swap may still be under way: another revision ends that.
+    Record record = group.record;
+    record.released = record.released || group.to_release.has_value();
+    if (!group.record.released || !group.attempts.empty()) return swap(group, record, now);
+    group.to_release.reset();
+  }
+  if (now >= group.next_look) read(group, now);
+}
+
+void EtcdArbiter::pursue_claim(Group& group, Instant now) {
+  Asking& asking = *group.asking;
+  const Claim& claim = asking.claim;
+  // What we know may be old. A swap succeeds only if it is not; a denial must not rest on it.
+  const bool is_fresh = group.is_read && group.read_sent >= asking.began;
+  const Record& record = group.record;
+  const bool is_too_low = record.epoch >= claim.ballot;
+  const bool is_out_of_sync = record.epoch != Epoch() && !claim.cold && !holds_connections(group, claim);
+  if (!group.is_read || (!is_fresh && (group.is_foreign || is_too_low || is_out_of_sync)))
+    return read(group, now);
+  if (group.is_foreign)
+    return deny(group, fmt::format("what stands under `{}` in etcd is no record of this program",
+                                   group.settings.key));
+  if (is_too_low)
+    return deny(group, fmt::format("{} has owned it under epoch {}.{}", name_of(record.epoch.node),
+                                   record.epoch.counter, record.epoch.node.value()));
+  if (is_out_of_sync) return deny(group, "this node does not hold what the last owner promised", true);
+  if (now < free_at(group)) {
+    asking.trouble = fmt::format("the lease of {} may not be over", name_of(record.epoch.node));
+    return;
+  }
+  asking.trouble = "etcd has not confirmed the claim";
+  swap(group, Record{claim.ballot, NodeId(), false, {}}, now);
+}
+
+void EtcdArbiter::tick(Instant now) {
+  for (const Reply& reply : transport_.take_replies()) {
+    const auto found = calls_.find(reply.call);
+    if (found == calls_.end()) continue;
+    Group& group = groups_.at(found->second);
+    calls_.erase(found);
+    take_reply(group, reply, now);
+  }
+  for (auto& [id, group] : groups_) {
+    if (group.call && now >= group.call->give_up) {
+      calls_.erase(group.call->id);
+      fail(group, "it does not answer", now);
+    }
+    advance(group, now);
+  }
+}
+
+Instant EtcdArbiter::due_at(const Group& group) const {
+  const Instant patience = group.asking ? group.asking->began + settings_.patience : kNever;
+  if (group.call) return std::min(patience, group.call->give_up);
+  Instant next = group.next_look;
+  if (group.owned && lease_of(group) != Instant::min())
+    next = std::min(next, lease_of(group) - settings_.renew_before);
+  if (group.asking && !group.owned) next = std::min(next, free_at(group));
+  if (!group.attempts.empty() || group.to_release) next = group.not_before;
+  return std::min(patience, std::max(next, group.not_before));
+}
+
+Instant EtcdArbiter::next_deadline() const {
+  Instant next = kNever;
+  for (const auto& [id, group] : groups_) next = std::min(next, due_at(group));
+  return next;
+}
+
+}  // namespace understudy::etcd

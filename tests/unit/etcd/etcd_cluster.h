@@ -1,0 +1,105 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/random.h"
+#include "control/etcd/etcd_arbiter.h"
+
+namespace understudy::etcd {
+
+// An etcd of one key space in memory, spoken to in the JSON of the real one.
+class FakeEtcd {
+ public:
+  // Executes a request at this moment; body and status as the gateway gives them.
+  std::pair<int, std::string> execute(const std::string& path, const std::string& body);
+  std::optional<Record> record(const std::string& key) const;
+  void put(const std::string& key, const std::string& value) { keys_[key] = {value, ++revision_}; }
+  void remove(const std::string& key) { keys_.erase(key), ++revision_; }
+  uint64_t cluster = 77;
+
+ private:
+  struct Value {
+    std::string bytes;
+    int64_t revision;
+  };
+  std::map<std::string, Value> keys_;
+  int64_t revision_ = 1;
+};
+
+// Nodes with the arbiter `etcd`, in virtual time: their heartbeats, what a controller would do with them
+// (claim what nobody speaks for, stop when the lease is over), and the way to etcd, which can be slow, lose
+// requests or answers, deliver late what its sender has given up, or lie. After every step it is counted who
+// speaks.
+class EtcdCluster {
+ public:
+  static constexpr GroupId kGroup{1};
+  static constexpr Duration kLease = 80ms;
+  static constexpr Duration kDeadAfter = 100ms;
+  static constexpr const char* kKey = "understudy/test/web";
+
+  struct Way {  // from a node to etcd
+    bool cut = false;
+    Duration delay_least = 500us, delay_most = 2ms;  // each direction
+    unsigned request_loss = 0, answer_loss = 0;      // per 100
+    unsigned late = 0;                               // per 100 requests: executed up to 400 ms later
+    bool refuses = false;                            // nothing listens
+    std::function<std::pair<int, std::string>(std::pair<int, std::string>)> lie = {};
+  };
+
+  EtcdCluster(unsigned nodes, uint64_t seed, bool automatic = true);
+  ~EtcdCluster();
+
+  void run(Duration length);
+  bool run_until(const std::function<bool()>& until, Duration limit);
+  void kill(size_t node);
+  void start(size_t node);
+  void pause(size_t node, bool paused);
+  void cut(size_t a, size_t b, bool is_cut);  // heartbeats between two nodes
+
+  EtcdArbiter& arbiter(size_t node);
+  bool speaks(size_t node) const;
+  std::optional<size_t> speaker() const;  // nothing unless exactly one does
+  Epoch epoch(size_t node) const;
+  const std::vector<Verdict>& verdicts(size_t node) const;
+  const std::vector<std::string>& events(size_t node) const;
+  Instant local(size_t node) const;
+  Instant now() const { return now_; }
+  uint64_t calls(size_t node) const;
+  unsigned two_voices() const { return two_voices_; }  // steps in which more than one spoke
+  unsigned backwards() const { return backwards_; }    // a lower epoch spoke after a higher one
+
+  FakeEtcd etcd;
+  unsigned beats_lost = 2;  // per 100
+  std::vector<Way> ways;    // by node
+
+ private:
+  struct Node;
+  class FakeTransport;
+  void step();
+  void act(size_t index);
+  void send_beats(size_t index);
+  void deliver();
+
+  Random random_;
+  const bool automatic_;
+  Instant now_{1000s};
+  uint64_t boots_ = 0;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::set<std::pair<size_t, size_t>> cuts_;
+  struct Due {
+    Instant due;
+    std::function<void()> then;
+  };
+  std::vector<Due> events_;
+  unsigned two_voices_ = 0, backwards_ = 0;
+  Epoch highest_spoken_;
+};
+
+}  // namespace understudy::etcd

@@ -9,7 +9,7 @@ namespace understudy::mirror {
 
 bool Replica::apply_soft(std::span<const uint8_t> record, Instant now) {
   SoftRecord r;
-  if (!load(record, r) || r.leg.get() >= by_owner_leg_.size()) return false;
+  if (!load_soft(record, r) || r.leg.get() >= by_owner_leg_.size()) return false;
   const uint32_t leg = mapped(r.leg.get());
   if (leg == tcp::kNone) return true;
   tcp::Soft* soft = engine_.take_handed_soft(leg, now);

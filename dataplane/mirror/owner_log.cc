@@ -107,8 +107,8 @@ bool OwnerLog::write(uint32_t leg, Instant now) {
   if (refusal_of(leg) != nullptr) return true;  // nothing is promised until its CLOSE is committed
   if (!c.mirrored) {
     if (open_session(leg, now)) return true;
-    const bool is_orphan = c.active_open && c.partner == tcp::kNone;  // it only has to finish
-    const bool is_held = inherited_ && snapshot_end_sequence_ == 0;   // by the standby, as it was
+    const bool is_orphan = c.partner == tcp::kNone && !stands_alone(c);  // it only has to finish
+    const bool is_held = inherited_ && snapshot_end_sequence_ == 0;      // by the standby, as it was
     const bool has_promised_nothing =
         c.mirrored || !after(c.rcv.committed, c.rcv.irs) || c.state == tcp::State::syn_sent;
     if (!is_orphan && (is_held || (has_promised_nothing && !standby_is_full()))) {

@@ -79,6 +79,7 @@ class OwnerLog {
     uint64_t next = 0;  // stream offsets
     uint64_t end = 0;
   };
+  bool stands_alone(const tcp::Connection& c) const;
   bool open_session(uint32_t leg, Instant now);
   bool enter(uint32_t leg, RecordKind kind, Instant now);
   bool is_known(const tcp::Connection& c) const { return inherited_ && c.mirror_leg != tcp::kNone; }

@@ -33,13 +33,21 @@ uint64_t OwnerLog::bytes_to_open(uint32_t client) const {
   return headers + std::min(received + written, capacity_ / 2) * 17 / 16;
 }
 
+// A leg that we opened comes with the client leg that it serves, unless it is its application's own.
+bool OwnerLog::stands_alone(const tcp::Connection& c) const {
+  if (!c.active_open) return true;
+  const tcp::Service* service = c.partner == tcp::kNone ? engine_.find_service(c.service) : nullptr;
+  return service != nullptr && service->application->owns_opened_legs();
+}
+
 // Both legs of a proxied session, or one leg, with the bytes between.
 bool OwnerLog::open_session(uint32_t leg, Instant now) {
   auto& legs = engine_.legs();
   uint32_t client = leg;
   if (legs[leg].active_open && legs[leg].partner != tcp::kNone) client = legs[leg].partner;
   const uint32_t backend = legs[client].partner;
-  if (legs[client].active_open || (backend != tcp::kNone && legs[backend].mirrored && legs[client].mirrored))
+  if (!stands_alone(legs[client]) ||
+      (backend != tcp::kNone && legs[backend].mirrored && legs[client].mirrored))
     return false;
   const bool is_held = is_known(legs[client]);
   // The other half of a session is offered all the same: refused, it takes the first half along.
@@ -117,7 +125,7 @@ void OwnerLog::snapshot(uint32_t legs_most, Instant now) {
     const tcp::Group& group = engine_.group(c.group);
     if (c.mirrored || !c.protect || group.always_local || !group.voice || !carries(c)) continue;
     // A backend leg comes with its client leg; one whose client is gone only has to finish.
-    if (c.active_open) continue;
+    if (!stands_alone(c)) continue;
     if (standby_is_full() && !is_known(c)) continue;
     if (!open_session(leg, now)) return;  // no room: go on here next time
     --legs_most;

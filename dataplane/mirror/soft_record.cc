@@ -41,7 +41,8 @@ uint32_t flags_of(const tcp::Connection& c, const tcp::Soft& s) {
          (s.fin_out_of_order ? kSoftEarlyFin : 0) | (s.ack_soon ? kSoftAckSoon : 0) |
          (s.ack_now ? kSoftAckNow : 0) | (s.window_probe_due ? kSoftWindowProbeDue : 0) |
          (s.challenge_ack ? kSoftChallenge : 0) | (s.ecn.echoes ? kSoftEchoesMark : 0) |
-         (s.ecn.owes_notice ? kSoftOwesNotice : 0) | (s.ecn.reacted ? kSoftReacted : 0);
+         (s.ecn.owes_notice ? kSoftOwesNotice : 0) | (s.ecn.reacted ? kSoftReacted : 0) |
+         (s.duplicate.due ? kSoftDuplicate : 0) | (s.soft_error ? kSoftNetworkError : 0);
 }
 
 void write_sender(SoftRecord& r, const tcp::Soft& soft, Instant now) {
@@ -138,6 +139,11 @@ SoftRecord soft_record_of(const tcp::Connection& c, const tcp::Soft& soft, uint3
   r.give_up_at = wire_of(soft.give_up_at, now);
   r.persist_backoff = soft.persist_backoff;
   r.retransmissions = soft.retransmissions;
+  for (size_t i = 0; i < soft.reported.size(); ++i) r.reported[i] = soft.reported[i];
+  r.duplicate_left = soft.duplicate.left.raw();
+  r.duplicate_right = soft.duplicate.right.raw();
+  r.quick_acks = soft.quick_acks;
+  r.reordering_bytes = soft.rack.reordering_bytes;
   return r;
 }
 
@@ -172,13 +178,27 @@ void restore(const SoftRecord& r, tcp::Connection& c, tcp::Soft& soft, Instant n
   soft.give_up_at = instant_of(r.give_up_at, now);
   soft.persist_backoff = std::min<uint8_t>(r.persist_backoff, 8);
   soft.retransmissions = r.retransmissions;
+  soft.soft_error = flags & kSoftNetworkError;
+  for (size_t i = 0; i < soft.reported.size(); ++i) soft.reported[i] = r.reported[i].get();
+  soft.duplicate = {.due = (flags & kSoftDuplicate) != 0,
+                    .left = Seq(r.duplicate_left.get()),
+                    .right = Seq(r.duplicate_right.get())};
+  soft.quick_acks = r.quick_acks.get();
+  soft.rack.reordering_bytes = r.reordering_bytes.get();
+}
+
+bool load_soft(std::span<const uint8_t> record, SoftRecord& r) {
+  if (record.size() < kSoftRecordFirst) return false;
+  r = SoftRecord{};
+  std::memcpy(&r, record.data(), std::min(record.size(), sizeof r));
+  return true;
 }
 
 SentEntry sent_entry_of(const tcp::SentSegment& sent, Instant now) {
   SentEntry entry;
   entry.begin = sent.begin.raw();
   entry.length = sent.length | (sent.sacked ? kSentSacked : 0) | (sent.lost ? kSentLost : 0) |
-                 (sent.retransmitted ? kSentRepeated : 0);
+                 (sent.retransmitted ? kSentRepeated : 0) | (sent.pushed ? kSentPushed : 0);
   entry.sent_at = wire_of(sent.sent_at, now);
   return entry;
 }
@@ -187,7 +207,8 @@ tcp::SentSegment sent_segment_of(const SentEntry& entry, Instant now) {
   tcp::SentSegment sent;
   const uint32_t length = entry.length.get();
   sent.begin = Seq(entry.begin.get());
-  sent.length = length & (kSentRepeated - 1);
+  sent.length = length & (kSentPushed - 1);
+  sent.pushed = length & kSentPushed;
   sent.sacked = length & kSentSacked;
   sent.lost = length & kSentLost;
   sent.retransmitted = length & kSentRepeated;

@@ -44,8 +44,12 @@ struct SoftRecord {
   be64_t challenged_at;
   // Deadlines.
   be64_t retransmit_at, probe_at, reorder_at, persist_at, delayed_ack_at, last_sent_at, give_up_at;
+  // What follows an older owner does not say; it reads as zero.
+  be64_t reported[4];  // offsets; UINT64_MAX, or all zero: none
+  be32_t duplicate_left, duplicate_right, quick_acks, reordering_bytes;
 };
-static_assert(sizeof(SoftRecord) == 260);
+constexpr size_t kSoftRecordFirst = 260;  // bytes that every owner writes
+static_assert(sizeof(SoftRecord) == kSoftRecordFirst + 48);
 
 constexpr uint32_t kSoftAdopted = 1U << 0;
 constexpr uint32_t kSoftReorderingSeen = 1U << 1;
@@ -61,16 +65,19 @@ constexpr uint32_t kSoftChallenge = 1U << 10;
 constexpr uint32_t kSoftEchoesMark = 1U << 11;
 constexpr uint32_t kSoftOwesNotice = 1U << 12;
 constexpr uint32_t kSoftReacted = 1U << 13;
+constexpr uint32_t kSoftDuplicate = 1U << 14;
+constexpr uint32_t kSoftNetworkError = 1U << 15;
 
 struct SentEntry {
   be32_t begin;
-  be32_t length;  // the upper three bits are SentFlag
+  be32_t length;  // the upper four bits are SentFlag
   be64_t sent_at;
 };
 static_assert(sizeof(SentEntry) == 16);
 constexpr uint32_t kSentSacked = 1U << 31;
 constexpr uint32_t kSentLost = 1U << 30;
 constexpr uint32_t kSentRepeated = 1U << 29;
+constexpr uint32_t kSentPushed = 1U << 28;  // only where segments are pushed in the middle of a run
 
 struct SentRecord {
   RecordHeader header;
@@ -102,6 +109,8 @@ static_assert(sizeof(AdoptRecord) == 16);
 
 SoftRecord soft_record_of(const tcp::Connection& c, const tcp::Soft& soft, uint32_t leg, Instant now);
 SentEntry sent_entry_of(const tcp::SentSegment& sent, Instant now);
+// False: too short even for the oldest owner.
+bool load_soft(std::span<const uint8_t> record, SoftRecord& r);
 // Fills in a fresh soft state, less what SentEntries and early bytes say.
 void restore(const SoftRecord& record, tcp::Connection& c, tcp::Soft& soft, Instant now);
 tcp::SentSegment sent_segment_of(const SentEntry& entry, Instant now);

@@ -26,6 +26,10 @@ class Application {
   // a function of the byte stream alone.
   virtual bool output_waits_for_commit() const { return false; }
 
+  // A leg that it opened is a session of its own, and mirrored as such. Otherwise such a leg serves a client
+  // leg, or nobody any more.
+  virtual bool owns_opened_legs() const { return false; }
+
   // The leg is established and its peer has been told so, or will be.
   virtual void on_open(Engine& /*engine*/, uint32_t /*leg*/, Instant /*now*/) {}
   // New bytes or the peer's FIN stand in the rx pipe, which has no sink: consume with Engine::consume, answer

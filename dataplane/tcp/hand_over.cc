@@ -18,6 +18,7 @@ bool Engine::add_handed_sent(uint32_t leg, const SentSegment& sent) {
   record_sent(soft, sent.begin, sent.length, sent.sent_at);
   SentSegment& copy = sent_[soft.sent_last];
   copy.retransmitted = sent.retransmitted;
+  copy.pushed = sent.pushed;
   if (sent.sacked) {
     copy.sacked = true;
     soft.in_flight -= sent.length;
@@ -44,8 +45,10 @@ bool Engine::add_handed_early(uint32_t leg, uint64_t offset, std::span<const uin
   if (chunk == kNone) return false;
   Soft& soft = soft_[c.soft];
   const uint64_t newest = soft.last_out_of_order;  // the owner's word stands
+  const Soft::Duplicate duplicate = soft.duplicate;
   queue_out_of_order(c, soft, chunk);
   soft.last_out_of_order = newest;
+  soft.duplicate = duplicate;
   return true;
 }
 
@@ -73,6 +76,7 @@ void Engine::wake_handed(uint32_t leg, Instant now) {
     if (c.tx != kNone && pipes_[c.tx].sendable != UINT64_MAX) pipes_[c.tx].sendable = pipes_[c.tx].tail;
   }
   if (c.state == State::time_wait) enter_time_wait(c, leg, now);
+  if (c.state == State::syn_received && !c.active_open) bear(c, Burden::embryonic, now);
   arm(c, soft);
   want_output(leg);
   want_log(leg);

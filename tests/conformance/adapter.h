@@ -43,6 +43,8 @@ class Adapter {
   void take_settings();
   Sockets& sockets() { return *sockets_; }
   Instant now() const { return host_->now(); }
+  uint64_t events() const { return host_->events(); }
+  std::vector<std::string> faults() { return host_->faults(); }
 
  private:
   struct Waiting {

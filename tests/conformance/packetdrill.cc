@@ -40,7 +40,14 @@ Value as_call(const Outcome& outcome) {
 
 void do_free(void* userdata) {
   the_instance = nullptr;
-  delete static_cast<Instance*>(userdata);
+  const std::unique_ptr<Instance> instance(static_cast<Instance*>(userdata));
+  if (!instance->adapter) return;
+  std::fprintf(stderr, "understudy: %llu events\n",
+               static_cast<unsigned long long>(instance->adapter->events()));
+  const std::vector<std::string> faults = instance->adapter->faults();
+  for (const std::string& fault : faults) std::fprintf(stderr, "successor: %s\n", fault.c_str());
+  std::fflush(nullptr);
+  if (!faults.empty()) std::_Exit(1);
 }
 
 int do_socket(void* u, int domain, int type, int protocol) {
@@ -319,10 +326,6 @@ extern "C" __attribute__((visibility("default"))) void fill_packetdrill_interfac
   const auto parsed = conformance::parse_flags(flags == nullptr ? "" : flags);
   if (!parsed) {
     std::fprintf(stderr, "%s\n", parsed.message().c_str());
-    std::exit(2);
-  }
-  if (parsed.value().failover != conformance::Failover::never) {
-    std::fprintf(stderr, "so_flags: failover is not there yet; without it the owner lives on\n");
     std::exit(2);
   }
   auto instance = std::make_unique<conformance::Instance>();

@@ -49,6 +49,8 @@ Result<AdapterFlags> parse_flags(std::string_view text) {
 
 ProfileSettings settings_of(const AdapterFlags& flags) {
   ProfileSettings s;
+  s.failover = flags.failover;
+  s.crash_event = flags.crash_event;
   s.engine.legs = 64;
   s.engine.active_legs = 64;
   s.engine.chunks = 8192;

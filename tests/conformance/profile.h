@@ -47,6 +47,8 @@ struct ProfileSettings {
   Duration connect_timeout{0};
   uint8_t dscp = 0;
   Duration idle_timeout = Duration::max();
+  Failover failover = Failover::never;
+  uint64_t crash_event = 0;  // crash_at: the first is 1
 };
 ProfileSettings settings_of(const AdapterFlags& flags);
 

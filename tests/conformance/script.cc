@@ -1,6 +1,8 @@
 #include "tests/conformance/script.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <sstream>
 
@@ -53,13 +55,22 @@ void read_option(const std::string& name, std::istringstream& in, wire::TcpOptio
 }  // namespace
 
 ProfileSettings plain_settings() {
-  AdapterFlags flags;
-  flags.follows_sysctls = false;
-  return settings_of(flags);
+  const char* failover = std::getenv("UNDERSTUDY_FAILOVER");
+  const auto flags = parse_flags(failover == nullptr ? "" : std::string("failover=") + failover);
+  invariant(bool(flags), "UNDERSTUDY_FAILOVER is never, every_event or crash_at=K");
+  AdapterFlags plain = flags.value();
+  plain.follows_sysctls = false;
+  return settings_of(plain);
 }
 
 Script::Script(const ProfileSettings& settings)
     : host_(settings, plain_mbuf_pool(), Instant(1000s)), sockets_(host_, settings) {}
+
+Script::~Script() {
+  const std::vector<std::string> faults = host_.faults();
+  for (const std::string& fault : faults) std::fprintf(stderr, "successor: %s\n", fault.c_str());
+  invariant(faults.empty(), "script: a successor breaks what was promised");
+}
 
 // As a worker does it, slots are looked at about once a second.
 void Script::wait(Duration duration) {
@@ -221,7 +232,7 @@ void Script::write_urgent(uint32_t bytes) {
   const std::vector<uint8_t> data(bytes, 'y');
   for (uint32_t leg = 0; leg < legs.capacity(); ++leg) {
     if (!legs.is_live(leg)) continue;
-    invariant(host_.engine().write(leg, data), "script: a write was not taken whole");
+    invariant(host_.write(leg, data), "script: a write was not taken whole");
     host_.engine().mark_urgent(leg);
   }
   host_.settle();
@@ -271,7 +282,7 @@ void Script::shutdown() {
 void Script::abort() {
   auto& legs = host_.engine().legs();
   for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
-    if (legs.is_live(leg)) host_.engine().abort(leg, host_.now());
+    if (legs.is_live(leg)) host_.abort(leg);
   host_.settle();
 }
 

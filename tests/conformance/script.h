@@ -19,6 +19,7 @@ namespace understudy::conformance {
 class Script {
  public:
   explicit Script(const ProfileSettings& settings);
+  ~Script();  // ends the program if a successor has broken a promise (UNDERSTUDY_FAILOVER=crash_at=K)
 
   // Time passes; what timers and the slow rounds send meanwhile is kept for left().
   void wait(Duration duration);
@@ -70,7 +71,8 @@ class Script {
   Seq engine_start_;
 };
 
-// The linux profile without what the machine's sysctls say.
+// The linux profile without what the machine's sysctls say. UNDERSTUDY_FAILOVER says what becomes of the
+// owner, in every script: never, every_event, crash_at=K.
 ProfileSettings plain_settings();
 
 }  // namespace understudy::conformance

@@ -4,6 +4,7 @@
 
 #include <poll.h>
 
+#include "common/check.h"
 #include "tests/conformance/sockets.h"
 
 namespace understudy::conformance {
@@ -49,7 +50,59 @@ bool Sockets::give_pipes(Socket& s, uint32_t leg) {
   return true;
 }
 
+// The connection is about to move to this engine, or a successor's.
+bool Sockets::attach_copy(tcp::Engine& engine, uint32_t leg) {
+  tcp::Connection& c = engine.legs()[leg];
+  const auto at = by_flow_.find(c.key);
+  const uint32_t rx = engine.create_pipe();
+  const uint32_t tx = engine.create_pipe();
+  if (at == by_flow_.end() || rx == tcp::kNone || tx == tcp::kNone) return false;
+  engine.set_receive_pipe(leg, rx);
+  engine.set_send_pipe(leg, tx);
+  const tcp::Connection& original = connection(*sockets_[at->second]);
+  c.nagle = original.nagle;
+  c.more_follows = original.more_follows;
+  c.receive_buffer = original.receive_buffer;
+  return true;
+}
+
+// Everything has moved on from there.
+void Sockets::move_from(tcp::Engine& from) {
+  tcp::Engine& to = host_.engine();
+  for (auto& [fd, socket] : sockets_) {
+    Socket& s = *socket;
+    if (s.kind != Socket::Kind::connection || s.rx == tcp::kNone) continue;
+    const uint32_t old_rx = s.rx;
+    const uint32_t old_tx = s.tx;
+    if (from.legs().is_live(s.leg)) {
+      const uint32_t leg = to.legs().find(s.key);
+      invariant(leg != tcp::kNone, "sockets: a connection was lost on the way");
+      s.leg = to.legs().id_of(leg);
+      s.rx = to.legs()[leg].rx;
+      s.tx = to.legs()[leg].tx;
+      to.pipes().add_reference(s.rx);
+      to.pipes().add_reference(s.tx);
+    } else {  // ended; what came can still be read
+      s.leg = {};
+      s.rx = to.create_pipe();
+      s.tx = to.create_pipe();
+      const tcp::Pipe& was = from.pipes()[old_rx];
+      to.pipes()[s.rx].head = to.pipes()[s.rx].tail = std::min(was.head, was.tail);
+      std::vector<uint8_t> bytes(was.held());
+      tcp::ReadCursor cursor;
+      if (!bytes.empty()) {
+        from.pipes().copy_out(was, was.head, static_cast<uint32_t>(bytes.size()), bytes.data(), cursor);
+        invariant(to.pipes().append_bytes(to.pipes()[s.rx], bytes), "sockets: no buffers are left");
+      }
+      to.pipes()[s.rx].fin = was.fin;
+    }
+    from.pipes().release(old_rx);
+    from.pipes().release(old_tx);
+  }
+}
+
 bool Sockets::attach(tcp::Engine& engine, uint32_t leg) {
+  if (&engine != &host_.engine()) return attach_copy(engine, leg);
   const tcp::Connection& c = engine.legs()[leg];
   const auto listener = listener_of_service_.find(c.service.value());
   if (listener == listener_of_service_.end()) return false;
@@ -74,7 +127,8 @@ bool Sockets::attach(tcp::Engine& engine, uint32_t leg) {
   return true;
 }
 
-void Sockets::on_open(tcp::Engine&, uint32_t leg, Instant) {
+void Sockets::on_open(tcp::Engine& engine, uint32_t leg, Instant) {
+  if (&engine != &host_.engine()) return;
   const int fd = by_flow_[host_.engine().legs()[leg].key];
   Socket& s = *sockets_[fd];
   s.established = s.was_established = true;
@@ -113,15 +167,17 @@ std::string Sockets::states() {
   return lines;
 }
 
-void Sockets::on_data(tcp::Engine& engine, uint32_t leg, Instant now) {
+void Sockets::on_data(tcp::Engine& engine, uint32_t leg, Instant) {
+  if (&engine != &host_.engine()) return;
   Socket* s = of_leg(leg);
   if (s == nullptr) return;
   ++s->in_edges;
   // RFC 9293 section 3.6.1: nobody will read this any more.
-  if (s->orphaned && readable(*s) > 0) engine.abort(leg, now);
+  if (s->orphaned && readable(*s) > 0) host_.abort(leg);
 }
 
-void Sockets::on_closed(tcp::Engine&, uint32_t leg, tcp::CloseReason reason, Instant) {
+void Sockets::on_closed(tcp::Engine& engine, uint32_t leg, tcp::CloseReason reason, Instant) {
+  if (&engine != &host_.engine()) return;
   Socket* s = of_leg(leg);
   if (s == nullptr) return;
   const int fd = by_flow_[s->key];

@@ -233,7 +233,7 @@ int Sockets::set_tcp_option(Socket& s, int name, int value) {
     case TCP_MAXSEG:
       if (value != 0 && (value < 88 || value > 32767)) return EINVAL;
       s.max_segment = static_cast<uint16_t>(value);
-      if (s.kind == Socket::Kind::listening) host_.engine().limit_segments(s.service, s.max_segment);
+      if (s.kind == Socket::Kind::listening) host_.limit_segments(s.service, s.max_segment);
       break;
     case TCP_NOTSENT_LOWAT:
       s.not_sent_low = static_cast<uint32_t>(value);

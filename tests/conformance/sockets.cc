@@ -72,6 +72,7 @@ constexpr ServiceId kActiveSockets(1);
 }  // namespace
 
 Sockets::Sockets(VirtualHost& host, const ProfileSettings& profile) : host_(host), profile_(profile) {
+  host_.on_move([this](tcp::Engine& from) { move_from(from); });
   add_service({}, PortNumber(0), 0);
 }
 
@@ -90,7 +91,7 @@ ServiceId Sockets::add_service(std::vector<IpAddress> addresses, PortNumber port
   service.user_timeout = profile_.user_timeout;
   service.connect_timeout = profile_.connect_timeout;
   service.dscp = profile_.dscp;
-  host_.engine().add_service(service);
+  host_.add_service(service);
   return service.id;
 }
 
@@ -252,7 +253,7 @@ Outcome Sockets::receive(int fd, std::span<const iovec> into, int flags) {
   if (flags & MSG_PEEK) return {got};
   s->read_at = offset;
   if (is_live(*s))
-    engine.consume(s->leg.index, offset);
+    host_.consume(s->leg.index, offset);
   else
     engine.pipes().acknowledge(engine.pipes()[s->rx], offset);
   host_.settle();
@@ -293,7 +294,7 @@ void Sockets::push(Socket& s, bool all) {
   constexpr size_t kPiece = 65536;  // what the engine copies at a time
   for (size_t done = 0; done < take; done += kPiece) {
     const size_t length = std::min(kPiece, take - done);
-    invariant(engine.write(s.leg.index, {s.held_back.data() + done, length}), "sockets: no buffers are left");
+    invariant(host_.write(s.leg.index, {s.held_back.data() + done, length}), "sockets: no buffers are left");
   }
   s.held_back.erase(s.held_back.begin(), s.held_back.begin() + static_cast<ptrdiff_t>(take));
   const bool idle = c.snd.una == c.snd.nxt && engine.pipes()[s.tx].held() == 0;
@@ -350,7 +351,7 @@ Outcome Sockets::shutdown(int fd, int how) {
     push(*s, true);
     s->write_shut = true;
     ++s->out_edges;
-    host_.engine().finish_writing(s->leg.index);
+    host_.finish_writing(s->leg.index);
   }
   host_.settle();
   return {};
@@ -365,14 +366,14 @@ void Sockets::close_listener(Socket& s) {
       opening.push_back(fd);
   }
   for (const int fd : opening) {
-    if (is_live(*sockets_[fd])) host_.engine().abort(sockets_[fd]->leg.index, host_.now());
+    if (is_live(*sockets_[fd])) host_.abort(sockets_[fd]->leg.index);
     forget(fd);
   }
-  host_.engine().stop_listening(s.service);
+  host_.stop_listening(s.service);
   listener_of_service_.erase(s.service.value());
   for (const int fd : s.accept_queue) {
     Socket& waiting = *sockets_[fd];
-    if (is_live(waiting)) host_.engine().abort(waiting.leg.index, host_.now());
+    if (is_live(waiting)) host_.abort(waiting.leg.index);
     forget(fd);
   }
 }
@@ -391,12 +392,12 @@ Outcome Sockets::close(int fd) {
   }
   const bool abandons = readable(*s) > 0 || (s->linger && s->linger_seconds == 0);
   if (abandons || connection(*s).state == tcp::State::syn_sent) {
-    host_.engine().abort(s->leg.index, host_.now());
+    host_.abort(s->leg.index);
     forget(fd);
   } else {
     push(*s, true);
     s->orphaned = true;
-    if (!s->write_shut) host_.engine().finish_writing(s->leg.index);
+    if (!s->write_shut) host_.finish_writing(s->leg.index);
   }
   host_.settle();
   return {};

@@ -126,6 +126,7 @@ class Sockets final : private tcp::Application {
   using Epoll = std::map<int, Watch>;
 
   std::string_view name() const override { return "sockets"; }
+  bool owns_opened_legs() const override { return true; }
   bool attach(tcp::Engine& engine, uint32_t leg) override;
   void on_open(tcp::Engine& engine, uint32_t leg, Instant now) override;
   void on_data(tcp::Engine& engine, uint32_t leg, Instant now) override;
@@ -138,6 +139,8 @@ class Sockets final : private tcp::Application {
   bool is_live(const Socket& s);
   tcp::Connection& connection(Socket& s);
   bool give_pipes(Socket& s, uint32_t leg);
+  bool attach_copy(tcp::Engine& engine, uint32_t leg);
+  void move_from(tcp::Engine& from);
   uint64_t readable(const Socket& s);
   bool at_end(const Socket& s);
   uint64_t writable(const Socket& s);

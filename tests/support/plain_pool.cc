@@ -13,7 +13,7 @@
 namespace understudy {
 namespace {
 
-constexpr unsigned kMbufs = 2047;
+constexpr unsigned kMbufs = 4095;
 constexpr uint16_t kRoom = RTE_PKTMBUF_HEADROOM + kTestMbufRoom;
 
 std::vector<void*>& stack_of(const rte_mempool* pool) {

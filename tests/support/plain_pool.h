@@ -4,7 +4,7 @@
 
 namespace understudy {
 
-// 2047 mbufs of the size that test_mbuf_pool() has, in memory of this process and without the EAL, whose
+// 4095 mbufs of the size that test_mbuf_pool() has, in memory of this process and without the EAL, whose
 // start takes a third of a second (it measures its clock and loads every driver). For programs that must
 // start fast and need no more of DPDK than mbufs. One thread at a time.
 rte_mempool* plain_mbuf_pool();

@@ -157,7 +157,8 @@ bool Worker::pass_on(rte_mbuf* frame, const wire::TcpSegment& segment, const wir
 
 // The group of its connection, or the one that answers here for its destination.
 int Worker::group_of(const wire::TcpSegment& segment) const {
-  const uint32_t leg = has_pairs_ ? engine_.legs().find(key_of(segment)) : tcp::kNone;
+  const uint32_t leg =
+      has_pairs_ && (passing_ > 0 || is_split()) ? engine_.legs().find(key_of(segment)) : tcp::kNone;
   return leg != tcp::kNone ? engine_.legs()[leg].group : engine_.find_group(segment.destination);
 }
 

@@ -47,6 +47,14 @@ bool Worker::is_elsewhere(tcp::GroupIndex index) const {
   return group.twin && !group.voice && engine_.group(*group.twin).voice;
 }
 
+// As a rule one node has both groups of a pair, and no frame has to be looked at twice.
+bool Worker::is_split() const {
+  if (!has_pairs_) return false;
+  for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group)
+    if (is_elsewhere(group)) return true;
+  return false;
+}
+
 // The group that decides about a segment, if that is the one of a pair which this node does not own while it
 // owns the other.
 std::optional<tcp::GroupIndex> Worker::group_elsewhere(const wire::TcpSegment& s, Instant now) const {
@@ -92,7 +100,7 @@ bool Worker::pass_to(const PeerNode& peer, rte_mbuf* frame) {
 // dropped: it might be answered with a reset here.
 bool Worker::pass_to_keeper(uint16_t port, rte_mbuf* frame, const wire::TcpSegment& segment,
                             const wire::EthernetHeader& ethernet, Instant now) {
-  if (!has_pairs_ || was_passed(port, ethernet)) return false;
+  if (!is_split() || was_passed(port, ethernet)) return false;
   const auto group = group_elsewhere(segment, now);
   if (!group) return false;
   const PeerNode* keeper = keeper_of(*group);
@@ -104,7 +112,7 @@ bool Worker::pass_to_keeper(uint16_t port, rte_mbuf* frame, const wire::TcpSegme
 
 bool Worker::pass_to_keeper(uint16_t port, rte_mbuf* frame, const wire::IcmpError& error,
                             const wire::EthernetHeader& ethernet) {
-  if (!has_pairs_ || was_passed(port, ethernet)) return false;
+  if (!is_split() || was_passed(port, ethernet)) return false;
   const uint32_t leg = engine_.legs().find(error.flow);
   if (leg == tcp::kNone || !is_elsewhere(engine_.legs()[leg].group)) return false;
   const PeerNode* keeper = keeper_of(engine_.legs()[leg].group);

@@ -192,6 +192,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void note_era(tcp::GroupIndex group, uint32_t era, Instant now);
   const PeerNode* keeper_of(tcp::GroupIndex group) const;
   bool is_elsewhere(tcp::GroupIndex group) const;
+  bool is_split() const;
   std::optional<tcp::GroupIndex> group_elsewhere(const wire::TcpSegment& segment, Instant now) const;
   bool was_passed(uint16_t port, const wire::EthernetHeader& ethernet) const;
   bool pass_to(const PeerNode& peer, rte_mbuf* frame);

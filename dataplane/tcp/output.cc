@@ -49,8 +49,12 @@ void Engine::send_syn(Connection& c, uint32_t, Soft& soft, Instant now) {
   if (!first && !sent_[soft.sent_first].lost) return;
   const bool is_answer = c.state == State::syn_received;
   if (is_answer && !after(c.rcv.committed, c.rcv.irs)) return;  // OPEN is not committed yet
-  if (first && sent_.taken() == sent_.capacity()) return;
-  if (!send_empty(c, &soft, c.snd.iss, is_answer ? wire::kSyn | wire::kAck : wire::kSyn, now)) return;
+  const bool recordable = !first || sent_.taken() < sent_.capacity();
+  if (!recordable ||
+      !send_empty(c, &soft, c.snd.iss, is_answer ? wire::kSyn | wire::kAck : wire::kSyn, now)) {
+    if (soft.retransmit_at == kNever) soft.retransmit_at = now + soft.rtt.rto();  // nothing else tries again
+    return;
+  }
   c.snd.nxt = later_of(c.snd.nxt, c.snd.iss + 1);
   if (first) {
     record_sent(soft, c.snd.iss, 1, now);

@@ -9,21 +9,22 @@ namespace {
 
 constexpr uint32_t kFirstSourcePort = 1024;
 
-// Toeplitz of one 16-bit word under the repeating key: the exclusive or of the key windows at its set bits.
-uint32_t toeplitz(uint16_t word) {
+// Toeplitz of a 16-bit word with one bit set, under the repeating key: the key's window there. That of any
+// word is the exclusive or over its bits.
+uint32_t toeplitz_of_bit(uint32_t bit) {
   constexpr uint32_t kKey = 0x6d5a6d5a;
-  uint32_t hash = 0;
-  for (int bit = 0; bit < 16; ++bit)
-    if (word & (0x8000U >> bit)) hash ^= std::rotl(kKey, bit);
-  return hash;
+  return std::rotl(kKey, 15 - std::countr_zero(bit));
 }
 
 }  // namespace
 
 ShardMap::ShardMap(uint32_t shards) : shards_(shards), share_(65536), ports_by_share_(shards) {
   invariant(std::has_single_bit(shards) && shards <= 256, "shards must be a power of two, at most 256");
-  for (uint32_t word = 0; word < 65536; ++word)
-    share_[word] = static_cast<uint8_t>(toeplitz(static_cast<uint16_t>(word)) & (shards - 1));
+  for (uint32_t word = 1; word < 65536; ++word) {
+    const uint32_t rest = word & (word - 1);  // without its lowest bit
+    share_[word] = static_cast<uint8_t>(share_[rest] ^ (toeplitz_of_bit(word ^ rest) & (shards - 1)));
+  }
+  for (auto& ports : ports_by_share_) ports.reserve(65536 / shards);
   for (uint32_t port = kFirstSourcePort; port < 65536; ++port)
     ports_by_share_[share_[port]].push_back(static_cast<uint16_t>(port));
 }

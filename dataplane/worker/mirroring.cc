@@ -110,8 +110,10 @@ void Worker::drop_standby(tcp::GroupIndex group, Instant now) {
   mirror.dropped_standby = mirror.standby.node;
   mirror.dropped_generation = mirror.logs.front()->channel().generation();
   status_.standby_drops.fetch_add(1, std::memory_order_relaxed);
-  beat(now);
+  const bool told = beat(now);
   send_ports();
+  // As long as nobody can be told, nothing more is acknowledged; an arbiter knows already.
+  if (!told && settings_.leases == nullptr) return;
   Report r;
   r.kind = Report::Kind::standby_dropped;
   r.group = settings_.groups[group].id;

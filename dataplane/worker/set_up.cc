@@ -47,6 +47,7 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       now_(start),
       planned_(start),
       next_beat_(start),
+      reserve_(pool, settings.ports.size() + 1),
       outgoing_(settings.ports.size()) {
   invariant(settings.groups.size() <= WorkerStatus::kGroups, "more groups than a heartbeat carries");
   invariant(settings.nodes.size() <= SharedSigns::kNodes, "more nodes than a cluster has");

@@ -126,7 +126,8 @@ void Worker::mind_leases(Instant now) {
   }
 }
 
-void Worker::beat(Instant now) {
+// False: nobody can have been told, for want of buffers.
+bool Worker::beat(Instant now) {
   next_beat_ = now + settings_.interval;
   last_beat_ = now;
   mirror::Heartbeat beat;
@@ -154,16 +155,20 @@ void Worker::beat(Instant now) {
     g.era = group.era;
     beat.groups.push_back(g);
   }
-  send_on_all_links(mirror::ClusterFrameKind::heartbeat, mirror::encode(beat));
-  if (settings_.leases == nullptr || settings_.index != 0) return;
+  reserve_.lend();
+  const bool told = send_on_all_links(mirror::ClusterFrameKind::heartbeat, mirror::encode(beat));
+  reserve_.refill();
+  if (settings_.leases == nullptr || settings_.index != 0) return told;
   Report r;
   r.kind = Report::Kind::beat_sent;
   r.number = beat_number_;
   r.when = now;
   report(r);
+  return told;
 }
 
-void Worker::send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload) {
+bool Worker::send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload) {
+  bool any = false;
   mirror::ClusterFrameView view;
   view.kind = kind;
   view.from = settings_.node;
@@ -176,8 +181,9 @@ void Worker::send_on_all_links(mirror::ClusterFrameKind kind, std::span<const ui
     if (frame == nullptr)
       drops_.count(DropReason::mbuf_pool_empty);
     else
-      emit_sealed(port, frame);
+      any |= emit_sealed(port, frame);
   }
+  return any;
 }
 
 // Questions and answers leave at once, but nobody can make us send them back to back.
@@ -187,13 +193,15 @@ void Worker::greet(Instant now) {
   send_on_all_links(mirror::ClusterFrameKind::greeting, opener_.greeting());
 }
 
-void Worker::emit_sealed(unsigned port, rte_mbuf* plain) {
+bool Worker::emit_sealed(unsigned port, rte_mbuf* plain) {
   rte_mbuf* sealed = mirror::seal_frame(pool_, plain, sealer_, port);
   rte_pktmbuf_free(plain);
-  if (sealed == nullptr)
+  if (sealed == nullptr) {
     drops_.count(DropReason::mbuf_pool_empty);
-  else
-    emit(port, sealed);
+    return false;
+  }
+  emit(port, sealed);
+  return true;
 }
 
 void Worker::publish_status() {
@@ -241,6 +249,7 @@ void Worker::send_ports() {
     settings_.ports[port].port->transmit(outgoing_[port]);
     outgoing_[port].clear();
   }
+  reserve_.refill();
 }
 
 void Worker::note_first_packet() {

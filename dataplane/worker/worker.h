@@ -17,6 +17,7 @@
 #include "dataplane/service/source_pool.h"
 #include "dataplane/service/stream_applications.h"
 #include "dataplane/tcp/engine.h"
+#include "dataplane/worker/buffer_reserve.h"
 #include "dataplane/worker/mailbox.h"
 #include "dataplane/worker/messages.h"
 #include "dataplane/worker/settings.h"
@@ -102,10 +103,10 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void heed_silence();
   void fall_silent(uint32_t silence);
   void mind_leases(Instant now);
-  void beat(Instant now);
-  void send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
+  bool beat(Instant now);
+  bool send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
   void greet(Instant now);
-  void emit_sealed(unsigned port, rte_mbuf* plain);
+  bool emit_sealed(unsigned port, rte_mbuf* plain);
   void publish_status();
   void publish_streams(tcp::GroupIndex group);
   void send_ports();
@@ -281,6 +282,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   uint32_t silence_ = 0;  // of SharedSigns::silences, the last that was heeded
   Instant next_beat_{};
   Instant last_beat_{};
+  BufferReserve reserve_;  // for heartbeats
   uint32_t beat_number_ = 0;
   uint64_t rounds_ = 0;
   std::vector<std::vector<rte_mbuf*>> outgoing_;  // by port

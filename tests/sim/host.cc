@@ -49,6 +49,7 @@ void Host::begin(size_t session, uint16_t port, uint32_t to, Instant now) {
   live_[{to, tcp.remote_port, port}] = talk.get();
   drain(*talk, now);
   talks_.push_back(std::move(talk));
+  next_ = now;
 }
 
 bool Host::has_live_talk_on(uint16_t port) const {
@@ -270,6 +271,7 @@ void Host::pump(Talk& talk, Instant now) {
 }
 
 void Host::round(Instant now) {
+  if (now < next_ && !port_.has_received()) return;
   while (auto frame = port_.take()) {
     if (!answers) continue;
     if (const auto arp = read_arp(*frame)) receive_arp(*arp);
@@ -293,10 +295,23 @@ void Host::round(Instant now) {
     neighbour.ask_again = now + kAskAgain;
     send_arp(1, kBroadcast, {}, address);
   }
+  forget_checks();
+  next_ = find_next_instant(now);
 }
 
-Instant Host::next_instant(Instant now) const {
-  if (port_.has_received()) return now;
+// Connections that have ended without becoming a session's: health checks, mostly, of which a long run has
+// many.
+void Host::forget_checks() {
+  std::erase_if(talks_, [&](const auto& talk) {
+    if (talk->session != SIZE_MAX || !talk->over()) return false;
+    const ModelTcp::Settings& tcp = talk->tcp->settings();
+    const auto live = live_.find({tcp.remote, tcp.remote_port, tcp.local_port});
+    if (live != live_.end() && live->second == talk.get()) live_.erase(live);
+    return true;
+  });
+}
+
+Instant Host::find_next_instant(Instant now) const {
   Instant next = kNever;
   for (const auto& talk : talks_) {
     if (talk->over()) continue;

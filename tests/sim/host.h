@@ -49,10 +49,13 @@ class Host {
   Host(SwitchedNetwork& network, const Settings& settings, const std::vector<Plan>& plans, Instant start,
        uint64_t seed, Complain complain);
 
-  void set_start(Instant start) { start_ = start; }  // from which the plans count their times
+  void set_start(Instant start) {  // from which the plans count their times
+    start_ = start;
+    next_ = Instant{};
+  }
   void begin(size_t session, uint16_t port, uint32_t to, Instant now);  // clients
   void round(Instant now);
-  Instant next_instant(Instant now) const;
+  Instant next_instant(Instant now) const { return port_.has_received() ? now : next_; }
   Talk* of_session(size_t session);  // null: has not spoken
   const std::vector<std::unique_ptr<Talk>>& talks() const { return talks_; }
   bool has_live_talk_on(uint16_t port) const;
@@ -86,6 +89,8 @@ class Host {
   size_t allowed(Talk& talk, Instant now);
   bool is_deaf(const Talk& talk, Instant now) const;
   bool may_end_in_any_way(const Talk& talk) const;
+  void forget_checks();
+  Instant find_next_instant(Instant now) const;
   uint32_t next_iss();
 
   Settings settings_;
@@ -97,6 +102,7 @@ class Host {
   std::map<uint32_t, Neighbour> neighbours_;
   std::vector<std::unique_ptr<Talk>> talks_;
   std::map<Key, Talk*> live_;
+  Instant next_{};  // nothing happens before it by itself
 };
 
 }  // namespace understudy::sim

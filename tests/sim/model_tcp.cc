@@ -132,7 +132,11 @@ void ModelTcp::send_reset(uint32_t seq) {
 }
 
 void ModelTcp::output(Instant now) {
-  if (state_ == State::closed || state_ == State::time_wait) return;
+  if (state_ == State::closed) return;
+  if (state_ == State::time_wait) {
+    if (ack_now_) send_ack(now);
+    return;
+  }
   const uint32_t mss = std::min(settings_.mss, peer_mss_) - (timestamps_ ? 12U : 0U);
   if (nxt_ == 0) {
     send(0, 1, now);

@@ -71,29 +71,29 @@ MUTATIONS = [
         "keep_speaking_after_a_stall",
         "a node that was away does not silence itself",
         "dataplane/worker/worker.cc",
-        "if (absence > settings_.dead_after - settings_.interval)",
-        "if (absence > 1000 * settings_.dead_after)",
+        "const bool silenced = absence > settings_.dead_after - settings_.interval;",
+        "const bool silenced = absence > 1000 * settings_.dead_after;",
     ),
     Mutation(
         "trust_stale_legs",
         "a standby that was away resumes what it held",
         "dataplane/worker/worker.cc",
-        "if (absence > settings_.in_sync_lease)",
-        "if (absence > 1000 * settings_.in_sync_lease)",
+        "if (absence <= settings_.in_sync_lease) continue;",
+        "if (absence <= 1000 * settings_.in_sync_lease) continue;",
     ),
     Mutation(
         "drop_a_close",
         "the standby keeps legs that have ended",
         "dataplane/mirror/owner_log.cc",
-        "if (state_ == State::closed) return;\n  // The slot",
-        "return;\n  // The slot",
+        "  want_close(leg.index);\n  write_closes(now);",
+        "  if (leg.index == UINT32_MAX) want_close(leg.index);\n  write_closes(now);",
     ),
     Mutation(
         "timestamps_from_zero",
         "a successor's clock does not follow its predecessor's",
         "dataplane/worker/commands.cc",
-        "group.clock.advance_to(command.clock_us, now);",
-        "group.clock.advance_to(0, now);",
+        "engine_.group(index).clock.advance_to(command.clock_us, now);",
+        "engine_.group(index).clock.advance_to(0, now);",
     ),
     Mutation(
         "reset_at_once",
@@ -126,16 +126,16 @@ MUTATIONS = [
     Mutation(
         "synced_too_soon",
         "a snapshot is called complete when its begin is confirmed",
-        "dataplane/mirror/owner_log.cc",
-        "  for (; legs_most > 0 && snapshot_next_ < legs.capacity(); ++snapshot_next_) {",
-        "  for (snapshot_next_ = legs.capacity(); legs_most > 0 && snapshot_next_ < legs.capacity(); ++snapshot_next_) {",
+        "dataplane/mirror/snapshot.cc",
+        "  uint32_t slots_most = kSlotsPerRound;",
+        "  uint32_t slots_most = kSlotsPerRound;\n  snapshot_next_ = legs.capacity();",
     ),
     Mutation(
         "confirm_before_applying",
         "payload of a record is thrown away by the standby",
         "dataplane/mirror/replica.cc",
-        "if (!engine_.pipes().append_bytes(rx, payload.first(s.payload_length.get()))) return false;",
-        "rx.tail = end;",
+        "if (!engine_.pipes().append_bytes(rx, payload.first(s.payload_length.get()))) {",
+        "rx.tail = end;\n    if (end == UINT64_MAX) {",
     ),
 ]
 
@@ -197,7 +197,9 @@ def main():
         copy = pathlib.Path(temporary) / "tree"
         shutil.copytree(TREE, copy, ignore=shutil.ignore_patterns("build*", ".git"))
         directory = copy / "build"
-        setup = run(["meson", "setup", directory, copy], env=dict(os.environ))
+        # What ccache holds of this tree serves the copy too.
+        os.environ.update(CCACHE_BASEDIR=str(copy), CCACHE_NOHASHDIR="1")
+        setup = run(["meson", "setup", directory, copy])
         if setup.returncode != 0:
             sys.exit(setup.stdout[-2000:])
         found = sum(try_mutation(copy, directory, m, given.seeds) for m in chosen)

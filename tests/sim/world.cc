@@ -71,6 +71,7 @@ void World::make_networks() {
     networks_[n] = std::make_unique<SwitchedNetwork>(random_.next());
     networks_[n]->delay = given[n]->delay;
     networks_[n]->bits_per_second = given[n]->bits_per_second;
+    networks_[n]->damages_cluster_frames = true;
     if (n == peer) continue;
     networks_[n]->observer = [this](const SwitchPort& from, std::span<const uint8_t> frame) {
       const uint8_t slot = from.mac().bytes()[4];
@@ -103,6 +104,7 @@ void World::make_hosts() {
 void World::start(size_t slot) {
   Slot& s = slots_[slot];
   s.node.reset();
+  ++s.life;
   NodeInProcess::Settings settings{
       .config = &config_,
       .node = config_.find_node(fmt::format("n{}", slot + 1)),
@@ -190,8 +192,7 @@ void World::step() {
     if (s.node == nullptr) continue;
     s.node->run(now_, random_.chance(1, 2));
     if (!s.node->last_words().empty()) {
-      trace(fmt::format("n{} ends: {}", slot + 1, s.node->last_words()));
-      kill(slot);
+      bury(slot);
       continue;
     }
     const bool owns = !s.node->paused() && s.node->control().owns(GroupId(1));
@@ -201,6 +202,8 @@ void World::step() {
     }
     if (!s.node->paused()) s.is_owner = owns;
   }
+  excuse_those_whom_nobody_serves();
+  undo_what_is_due();
   uint64_t frames = 0;
   for (const auto& network : networks_) frames += network->frames();
   if (start_ != kNever && frames != frames_seen_) ++events_;
@@ -257,6 +260,22 @@ std::string World::describe_sessions() {
   return text;
 }
 
+std::string World::describe_unprotected() {
+  const auto slot = owner();
+  std::string text;
+  for (size_t w = 0; slot && w < slots_[*slot].node->workers(); ++w) {
+    const tcp::Engine& engine = slots_[*slot].node->worker(w).engine();
+    for (uint32_t leg = 0; leg < engine.legs().capacity(); ++leg) {
+      if (!engine.legs().is_live(leg)) continue;
+      const tcp::Connection& c = engine.legs()[leg];
+      if (c.mirrored || engine.group(c.group).always_local) continue;
+      text += fmt::format("; {} in {}{}{}", c.key.to_string(), tcp::name_of(c.state),
+                          c.partner == tcp::kNone ? ", alone" : "", c.resumed ? "" : ", not resumed");
+    }
+  }
+  return text;
+}
+
 World::Result World::run() {
   if (!boot()) {
     complain("the cluster does not come up");
@@ -292,7 +311,8 @@ void World::finish() {
   if (result_.violations.empty() &&
       !run_until([&] { return is_settled() && unprotected_shown() == 0; }, kRecoveryMost))
     complain(fmt::format("the cluster does not recover: {}{}", owner() ? "" : "no owner, or two; ",
-                         unprotected_shown() > 0 ? "connections stay unprotected" : "no synced standby"));
+                         unprotected_shown() > 0 ? "connections stay unprotected" + describe_unprotected()
+                                                 : "no synced standby"));
   if (result_.takeovers > 1) result_.probes.hit(Probe::second_takeover);
   for (Slot& slot : slots_)
     if (slot.node != nullptr) result_.probes.harvest(*slot.node);

@@ -53,6 +53,7 @@ class World {
   enum Network : size_t { front, back, peer, networks };
   struct Slot {
     std::unique_ptr<NodeInProcess> node;
+    uint64_t life = 0;      // how often it was started: another node may stand at the same address
     bool is_owner = false;  // as its control saw itself last
     int32_t clock_ppm = 0;
   };
@@ -76,9 +77,15 @@ class World {
   void complain(const std::string& sentence);
   void trace(const std::string& sentence) const;
   std::string describe_sessions();
+  std::string describe_unprotected();
 
   // world_faults.cc
   void apply_due_faults();
+  void undo_what_is_due();
+  bool is_deserted() const;
+  void start_again(size_t slot, Duration delay);
+  void bury(size_t slot);
+  void excuse_those_whom_nobody_serves();
   void apply(const Fault& fault);
   bool apply_to_node(const Fault& fault, size_t slot);
   void apply_to_networks(const Fault& fault);

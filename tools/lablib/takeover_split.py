@@ -61,7 +61,8 @@ def one_kill():
     """Kills the owner; its successor's receipt, with what the connections had to say in `faults`."""
     trial.wait_synced()
     victim = trial.owner_now()
-    survivor = next(name for name in nodes.names() if name != victim)
+    states = nodes.states(configuration.group_names()[0])
+    survivor = next(name for name, state in states.items() if state == "standby(synced)")
     talkers = Talkers(configuration.virtual_ips()[0])
     try:
         time.sleep(QUIET_SECONDS)

@@ -180,6 +180,13 @@ Instant World::next_instant() const {
   return std::max(next, now_ + 1us);
 }
 
+bool World::has_something_to_do(const NodeInProcess& node) const {
+  if (node.next_instant(now_) <= now_) return true;
+  for (size_t w = 0; w < node.workers(); ++w)
+    if (node.worker(w).is_urgent()) return true;
+  return false;
+}
+
 void World::step() {
   now_ = next_instant();
   for (const auto& network : networks_) {
@@ -190,7 +197,9 @@ void World::step() {
   for (size_t slot = 0; slot < slots_.size(); ++slot) {
     Slot& s = slots_[slot];
     if (s.node == nullptr) continue;
-    s.node->run(now_, random_.chance(1, 2));
+    const bool workers_first = random_.chance(1, 2);
+    if (!has_something_to_do(*s.node)) continue;
+    s.node->run(now_, workers_first);
     if (!s.node->last_words().empty()) {
       bury(slot);
       continue;

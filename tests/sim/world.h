@@ -68,6 +68,7 @@ class World {
   bool boot();
   void begin_sessions();
   void step();
+  bool has_something_to_do(const NodeInProcess& node) const;
   Instant next_instant() const;
   bool run_until(const std::function<bool()>& until, Duration limit);
   bool all_done();

@@ -157,7 +157,6 @@ void NodeInProcess::keep_promises(Instant now) {
 void NodeInProcess::run(Instant now, bool workers_first) {
   if (paused_ || !last_words_.empty()) return;
   seen_ = local_time(now);
-  if (next_instant(now) > now) return;
   if (!keeping_.empty()) keep_promises(seen_);
   if (workers_first) run_workers(now);
   bool is_urgent = false;
@@ -178,7 +177,6 @@ Instant NodeInProcess::next_instant(Instant now) const {
   Instant next = control_due_;
   for (const auto& [when, keep] : keeping_) next = std::min(next, std::max(now, world_time(when)));
   for (size_t w = 0; w < workers_.size(); ++w) {
-    if (workers_[w]->is_urgent()) return now;
     const Instant due = has_work(w, now) ? now : world_time(deadlines_[w]);
     next = std::min(next, std::max(due, worker_paused_until_[w]));
   }

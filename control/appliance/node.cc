@@ -100,6 +100,17 @@ Status Node::open_ports() {
     log_info("port", "{}: {}, MAC {}, MTU {}", config.name, config.device, port.value()->mac().to_string(),
              port.value()->mtu());
     ports_.push_back(std::move(port).value());
+    Port* port_of_workers = ports_.back().get();
+    if (config.vlan != 0) {
+      wrapped_.push_back(std::make_unique<worker::TaggedPort>(*port_of_workers, config.vlan));
+      port_of_workers = wrapped_.back().get();
+    }
+    if (config.reassembles) {
+      wrapped_.push_back(std::make_unique<worker::ReassemblingPort>(
+          *port_of_workers, wire::FragmentTable::Settings(), pool_.get(), [this] { return clock_->now(); }));
+      port_of_workers = wrapped_.back().get();
+    }
+    seen_ports_.push_back(port_of_workers);
   }
   return {};
 }
@@ -122,7 +133,7 @@ void Node::make_workers(uint64_t seed) {
     std::vector<std::function<void()>> wake;
     handovers_.emplace_back();
     for (unsigned w = 1; w < node_->workers; ++w) {
-      handovers_[p].push_back(std::make_unique<worker::HandoverPort>(fmt::format("h{}w{}", p, w), *ports_[p],
+      handovers_[p].push_back(std::make_unique<worker::HandoverPort>(fmt::format("h{}w{}", p, w), port_at(p),
                                                                      [io] { io->ring(); }));
       others.push_back(handovers_[p].back().get());
       Wakeup* other = lcores_[w]->wakeup.get();
@@ -168,13 +179,13 @@ void Node::make_workers(uint64_t seed) {
 void Node::make_leases() {
   if (config_.cluster.arbiter == config::Arbiter::none) return;
   leases_ = std::make_shared<worker::Leases>(config_.groups.size());
-  for (const auto& port : ports_)
+  for (Port* port : seen_ports_)
     leased_ports_.push_back(std::make_unique<worker::LeasedPort>(*port, leases_, leased_addresses(config_),
                                                                  [this] { return clock_->now(); }));
 }
 
 Port& Node::outer_port(size_t index) {
-  if (leased_ports_.empty()) return *ports_[index];
+  if (leased_ports_.empty()) return port_at(index);
   return *leased_ports_[index];
 }
 
@@ -339,6 +350,7 @@ Node::~Node() {
   distributors_.clear();
   handovers_.clear();
   leased_ports_.clear();
+  wrapped_.clear();
   ports_.clear();
   pool_.reset();
   eal_.reset();

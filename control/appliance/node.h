@@ -18,6 +18,8 @@
 #include "dataplane/dpdk/pool.h"
 #include "dataplane/dpdk/port_waiter.h"
 #include "dataplane/worker/handover.h"
+#include "dataplane/worker/reassembling_port.h"
+#include "dataplane/worker/tagged_port.h"
 #include "dataplane/worker/worker.h"
 
 namespace understudy::appliance {
@@ -57,6 +59,7 @@ class Node final : public console::Source {
   Node(config::Config config, const RunOptions& options) : config_(std::move(config)), options_(options) {}
   Status open(const std::string& node_name);
   Status open_ports();
+  Port& port_at(size_t index) const { return *seen_ports_[index]; }  // without tags and fragments
   void make_workers(uint64_t seed);
   void make_leases();
   Port& outer_port(size_t index);  // as workers see it
@@ -76,6 +79,8 @@ class Node final : public console::Source {
   Pool pool_;
   std::unique_ptr<tcp::ShardMap> shards_;
   std::vector<std::unique_ptr<EthdevPort>> ports_;
+  std::vector<std::unique_ptr<Port>> wrapped_;  // what takes tags off and puts fragments together
+  std::vector<Port*> seen_ports_;
   // Under an arbiter, before each port: what may not leave does not.
   std::shared_ptr<worker::Leases> leases_;
   std::vector<std::unique_ptr<worker::LeasedPort>> leased_ports_;

@@ -101,7 +101,7 @@ console::ConnectionsView Node::connections(const console::ConnectionFilter& filt
 std::vector<console::PortView> Node::ports() {
   std::vector<console::PortView> views;
   for (size_t i = 0; i < ports_.size(); ++i) {
-    const PortStatistics s = ports_[i]->statistics();
+    const PortStatistics s = port_at(i).statistics();
     console::PortView v;
     v.name = node_->ports[i].name;
     v.device = node_->ports[i].device;

@@ -43,6 +43,8 @@ struct PortConfig {
   bool front = false, back = false, peer = false;  // roles; a port may have several
   std::vector<Prefix> addresses;                   // the node's own; required unless the port is only peer
   uint16_t mtu = 1500;
+  uint16_t vlan = 0;         // IEEE 802.1Q tag of all frames there; 0: none
+  bool reassembles = false;  // fragments of IP packets; otherwise they are dropped
   Mark mark;
 
   // The address whose network holds `address`, or null.

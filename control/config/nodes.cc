@@ -43,6 +43,15 @@ void read_roles(Reading& reading, Fields& fields, PortConfig& port) {
   }
 }
 
+void read_fragments(Reading& reading, Fields& fields, PortConfig& port) {
+  const Value* fragments = fields.scalar("fragments", Need::optional);
+  if (fragments == nullptr) return;
+  port.reassembles = fragments->text == "reassemble";
+  if (!port.reassembles && fragments->text != "drop")
+    reading.faults.add(fragments->mark, fmt::format("`fragments` cannot be {}; choose from: drop, reassemble",
+                                                    describe(*fragments)));
+}
+
 // One address, or a list with one or more of each family. A faulty one leaves an unspecified prefix behind,
 // so that nothing is concluded from what would be missing.
 void read_port_addresses(Reading& reading, const Value& value, const std::string& path, PortConfig& port) {
@@ -79,6 +88,8 @@ void read_port(Reading& reading, const Value& value, const std::string& path, No
                                    port.name, node.name));
   }
   fields.number("mtu", port.mtu, {576, 9600}, Need::optional);
+  fields.number("vlan", port.vlan, {1, 4094}, Need::optional);
+  read_fragments(reading, fields, port);
   fields.finish();
   node.ports.push_back(std::move(port));
 }

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "common/check.h"
+#include "dataplane/wire/fragments.h"
 #include "dataplane/wire/frame.h"
+#include "tests/support/plain_pool.h"
 
 namespace understudy {
 
@@ -17,6 +20,28 @@ ExactFrame::ExactFrame(std::span<const uint8_t> bytes) : bytes_(new uint8_t[byte
   mbuf_.data_len = length;
   mbuf_.pkt_len = length;
   mbuf_.nb_segs = 1;
+}
+
+rte_mbuf* ExactFrame::lend() {
+  rte_mbuf_refcnt_set(&mbuf_, 1000);
+  return &mbuf_;
+}
+
+// The same bytes as fragments: as they are, as another part that may or may not fit, and as they are once
+// more.
+static void check_fragments(std::span<const uint8_t> bytes) {
+  std::vector<uint8_t> other(bytes.begin(), bytes.end());
+  constexpr size_t kFlags = 20;  // of IPv4: "more fragments"
+  if (other.size() > kFlags) other[kFlags] ^= 0x20;
+  ExactFrame first(bytes), second(other), third(bytes);
+  wire::FragmentTable table({.packets = 2, .timeout = 1s}, plain_mbuf_pool());
+  for (ExactFrame* frame : {&first, &second, &third}) {
+    if (!wire::FragmentTable::is_fragment(frame->mbuf())) continue;
+    if (rte_mbuf* whole = table.add(frame->lend(), Instant(5s))) {
+      invariant(rte_pktmbuf_data_len(whole) > sizeof(wire::EthernetHeader), "a whole packet of nothing");
+      rte_pktmbuf_free(whole);
+    }
+  }
 }
 
 void check_parsers(std::span<const uint8_t> bytes) {
@@ -37,6 +62,8 @@ void check_parsers(std::span<const uint8_t> bytes) {
   } else if (const auto* error = std::get_if<wire::IcmpError>(&parsed)) {
     invariant(flow == error->flow, "peek_flow and parse_frame disagree about what an ICMP error quotes");
   }
+
+  check_fragments(frame.bytes());
 
   wire::TcpOptions options;
   if (!wire::parse_tcp_options(frame.bytes(), options) || size > wire::kTcpOptionsMax) return;

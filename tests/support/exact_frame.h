@@ -14,6 +14,8 @@ class ExactFrame {
  public:
   explicit ExactFrame(std::span<const uint8_t> bytes);
   const rte_mbuf* mbuf() const { return &mbuf_; }
+  // For code that frees what it is given: it only gives it back. The frame outlives that code.
+  rte_mbuf* lend();
   std::span<const uint8_t> bytes() const { return {bytes_.get(), mbuf_.data_len}; }
 
  private:

@@ -77,6 +77,25 @@ TEST(Config, ReadsEveryValue) {
   EXPECT_EQ(config.find_node("n3"), nullptr);
 }
 
+TEST(Config, TheTagOfAPort) {
+  const auto good = parse(spoiled({{"mtu: 9000", "mtu: 9000, vlan: 12"}}), "a.yaml");
+  ASSERT_TRUE(std::holds_alternative<Config>(good)) << first_fault(good);
+  EXPECT_EQ(std::get<Config>(good).nodes[0].ports[2].vlan, 12);
+  EXPECT_EQ(std::get<Config>(good).nodes[0].ports[0].vlan, 0);
+  for (const char* bad : {"vlan: 0", "vlan: 4095"})
+    EXPECT_NE(first_fault(parse(spoiled({{"mtu: 9000", bad}}), "a.yaml")).find("vlan"), std::string::npos);
+}
+
+TEST(Config, WhatBecomesOfFragmentsOnAPort) {
+  const auto good = parse(spoiled({{"mtu: 9000", "fragments: reassemble"}}), "a.yaml");
+  ASSERT_TRUE(std::holds_alternative<Config>(good)) << first_fault(good);
+  EXPECT_TRUE(std::get<Config>(good).nodes[0].ports[2].reassembles);
+  EXPECT_FALSE(std::get<Config>(good).nodes[0].ports[0].reassembles);
+  EXPECT_NE(
+      first_fault(parse(spoiled({{"mtu: 9000", "fragments: keep"}}), "a.yaml")).find("drop, reassemble"),
+      std::string::npos);
+}
+
 TEST(Config, ReadsBothFamiliesSideBySide) {
   const auto result =
       parse(spoiled({{"10.10.0.11/24", "[10.10.0.11/24, \"fd00:10::11/64\"]"},

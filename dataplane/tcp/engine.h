@@ -471,8 +471,7 @@ class Engine {
   struct Sweep {
     bool active = false;
     uint32_t next = 0;
-    uint8_t pass = 0;       // 0: legs with unacknowledged data; 1: the others
-    uint8_t last_pass = 1;  // after a planned hand-over idle legs sleep on
+    uint8_t pass = 0;  // 0: legs with unacknowledged data; 1: the others
   };
 
   EngineSettings settings_;

@@ -60,7 +60,6 @@ void Engine::forget_soft(uint32_t leg) {
 void Engine::receive_hand_over(GroupIndex index, Epoch epoch, Instant now, Duration reset_hold) {
   take_over(index, epoch, now, reset_hold);
   groups_[index].handed_over = true;
-  sweep_.last_pass = 0;
 }
 
 void Engine::wake_handed(uint32_t leg, Instant now) {

@@ -22,7 +22,7 @@ void Engine::take_over(GroupIndex index, Epoch epoch, Instant now, Duration rese
   if (settings_.syn_cookies != SynCookies::never) group.cookies_until = now + kCookieLife;
   group.voice = true;
   group.handed_over = false;
-  sweep_ = {.active = true, .next = 0, .pass = 0, .last_pass = 1};
+  sweep_ = {.active = true, .next = 0, .pass = 0};
 }
 
 void Engine::give_up(GroupIndex index) {
@@ -101,7 +101,7 @@ bool Engine::sweep(Instant now, uint32_t legs) {
   for (uint32_t slots = legs * kSlotsPerLeg; sweep_.active && legs > 0 && slots > 0; --slots) {
     if (sweep_.next == legs_.capacity()) {
       sweep_.next = 0;
-      if (sweep_.pass++ == sweep_.last_pass) sweep_.active = false;
+      if (sweep_.pass++ == 1) sweep_.active = false;
       continue;
     }
     const uint32_t leg = sweep_.next++;
@@ -111,7 +111,9 @@ bool Engine::sweep(Instant now, uint32_t legs) {
     const bool over = c.state == State::time_wait;
     const bool owes_data = !is_synchronised(c.state) || our_fin_unacknowledged(c.state) ||
                            (!over && c.tx != kNone && (pipes_[c.tx].held() > 0 || pipes_[c.tx].fin));
-    if (!owes_data && !(sweep_.pass == 1 && (over || moved_lately(c, engine_ms(now))))) continue;
+    const bool planned = groups_[c.group].handed_over;  // nobody waits for a sign of life
+    const bool second = over || (!planned && moved_lately(c, engine_ms(now)));
+    if (!owes_data && !(sweep_.pass == 1 && second)) continue;
     resume(c, leg, now);
     --legs;
   }

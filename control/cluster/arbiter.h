@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,7 +35,8 @@ struct Verdict {
 // none of them waits; what is to be done outside (frames to send, promises to sync to disk) comes out of
 // take_actions(), what was decided out of take_verdicts(). An implementation that talks to a service of its
 // own (etcd) gets a transport in its constructor, starts calls in claim(), record() and tick(), and looks for
-// their answers in tick(). One thread, that of control.
+// their answers in tick(). What withdraw() has to tell others leaves with the actions or in tick(): only then
+// is everything silent that was told to be. One thread, that of control.
 //
 // The contract that keeps a group at one voice:
 //   - between two moments at which lease_until(group, epoch) lies ahead, on two nodes, for two epochs, there
@@ -63,6 +65,11 @@ class Arbiter {
   // As owner under `epoch`: not to speak from this moment on. Instant::min() without a lease, kNever where
   // leases are not used.
   virtual Instant lease_until(GroupId group, Epoch epoch) const = 0;
+  // Why it is of no use to ask for a group while `heard` other nodes are heard, as a sentence; nothing: it
+  // is.
+  virtual std::optional<std::string> obstacle(size_t heard) const = 0;
+  // As owner whose lease is over: what did not renew it, as a sentence.
+  virtual std::string why_lease_ended(GroupId group) const = 0;
 
   // A numbered heartbeat of worker 0 left this node; `sent` is before it reached the port.
   virtual void on_beat_sent(uint32_t number, Instant sent) = 0;
@@ -70,10 +77,10 @@ class Arbiter {
   virtual void on_beat(const mirror::Heartbeat& beat, Instant received) = 0;
   // What this node's heartbeats say of its promises: echoes.
   virtual void fill(mirror::GroupBeat& beat) const = 0;
-  // A vote frame from a member (ClusterFrameKind::vote).
-  virtual void on_vote(NodeId from, BootId boot, std::span<const uint8_t> payload, Instant now) = 0;
-  // What action Keep{sequence} asked for is on disk, or could not be put there.
-  virtual void on_kept(uint64_t sequence, bool is_kept, Instant now) = 0;
+  // A vote frame from a member (ClusterFrameKind::vote). Only of `members`.
+  virtual void on_vote(NodeId, BootId, std::span<const uint8_t>, Instant) {}
+  // What action Keep{sequence} asked for is on disk, or could not be put there. Likewise.
+  virtual void on_kept(uint64_t, bool, Instant) {}
 
   virtual void tick(Instant now) = 0;
   virtual Instant next_deadline() const = 0;

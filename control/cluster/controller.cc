@@ -361,7 +361,7 @@ Surroundings Controller::surroundings(const Group& group, Instant now) const {
   around.highest_epoch = group.highest;
   if (arbiter_ != nullptr) {
     around.highest_epoch = std::max(group.highest, arbiter_->highest(group.machine->settings().group));
-    around.majority_heard = hears_majority(now);
+    around.obstacle = arbiter_->obstacle(peers_.size() - silent_peers(now).size());
   }
   const Readiness own = group.machine->readiness();
   const bool holds_legs = own == Readiness::syncing || own == Readiness::synced;

@@ -238,7 +238,7 @@ class Controller {
   void lose_lease(Group& group, Instant now, Actions& actions);
   void record_standby(GroupId id, Group& group, Instant now);
   bool is_standby_removed(GroupId id, Group& group, Instant now);
-  bool hears_majority(Instant now) const;
+  std::vector<NodeId> silent_peers(Instant now) const;
   void watch_links(Instant now, Actions& actions);
   void watch_own_workers(Instant now, Actions& actions);
   Surroundings surroundings(const Group& group, Instant now) const;

@@ -72,13 +72,13 @@ void Controller::take_verdict(const Verdict& verdict, Instant now, Actions& acti
   want_ownership(now);
 }
 
-// Enough to count on answers: heard lately, not just not dead yet.
-bool Controller::hears_majority(Instant now) const {
+// Whose answers nobody can count on: not heard lately, although perhaps not dead yet.
+std::vector<NodeId> Controller::silent_peers(Instant now) const {
   const Instant awake = clock_.awake(now);
-  const auto heard = static_cast<size_t>(std::ranges::count_if(peers_, [&](const auto& peer) {
-    return peer.second.heard && awake - peer.second.heard_at < 3 * settings_.interval;
-  }));
-  return heard + 1 >= settings_.nodes.size() / 2 + 1;
+  std::vector<NodeId> silent;
+  for (const auto& [node, peer] : peers_)
+    if (!peer.heard || awake - peer.heard_at >= 3 * settings_.interval) silent.push_back(node);
+  return silent;
 }
 
 Instant Controller::lease_until(GroupId id) const {
@@ -97,17 +97,14 @@ void Controller::watch_leases(Instant now, Actions& actions) {
 }
 
 void Controller::lose_lease(Group& group, Instant now, Actions& actions) {
-  const Instant awake = clock_.awake(now);
   std::string silent;
-  for (const auto& [node, peer] : peers_)
-    if (!peer.heard || awake - peer.heard_at >= 3 * settings_.interval)
-      silent += fmt::format("{}{}", silent.empty() ? "" : ", ", name_of_node(node));
+  for (const NodeId node : silent_peers(now))
+    silent += fmt::format("{}{}", silent.empty() ? "" : ", ", name_of_node(node));
   FailoverInput input;
   input.event = FailoverEvent::lease_lost;
   input.now = now;
-  input.why =
-      fmt::format("no majority has echoed a heartbeat of this node for {} ms ({})", to_ms(settings_.lease),
-                  silent.empty() ? "all others are heard" : silent + " silent");
+  input.why = fmt::format("{} ({})", arbiter_->why_lease_ended(group.machine->settings().group),
+                          silent.empty() ? "all others are heard" : silent + " silent");
   feed(group, input, actions);
 }
 

@@ -128,7 +128,7 @@ struct Surroundings {
   Epoch highest_epoch;                    // seen anywhere, from anybody
   std::optional<HeardOwner> other_owner;  // a live node says now that it owns, whatever its epoch
   bool higher_fenced = false;             // a live node is fenced, too, with an epoch above ours
-  bool majority_heard = true;             // this node hears enough others for a majority
+  std::optional<std::string> obstacle;    // why it is of no use to ask the arbiter now
   bool better_holder = false;             // a live node holds this group's connections, fresher than ours
   std::vector<NodeId> candidates;  // live nodes that may want the group as we do: as up to date as we are
 };

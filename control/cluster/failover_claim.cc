@@ -61,10 +61,10 @@ void FailoverMachine::decide(bool lone, Turn& turn) {
                      settings_.self};
   if (!settings_.asks)
     claim(ballot, lone, turn);
-  else if (turn.around.majority_heard)
-    ask(ballot, turn);
+  else if (turn.around.obstacle)
+    tell_denial(*turn.around.obstacle, turn);
   else
-    tell_denial("no majority of the members is heard, so it may be this node that is cut off", turn);
+    ask(ballot, turn);
 }
 
 void FailoverMachine::ask(const Epoch& ballot, Turn& turn) {
@@ -185,14 +185,13 @@ void FailoverMachine::claim(const Epoch& ballot, bool lone, Turn& turn) {
 
 void FailoverMachine::fence_after_lease(Turn& turn) {
   fence(turn.input.why, turn);
-  event(LogLevel::warning, fmt::format("{}; silent until they agree again", turn.input.why), turn);
+  event(LogLevel::warning, fmt::format("{}; silent until it has a lease again", turn.input.why), turn);
 }
 
 // Under the same ballot as long as nobody has promised a higher one: then everything goes on where it
-// stopped. Who hears no majority does not ask: its question might keep the others from what its answer cannot
-// give.
+// stopped. Who cannot be granted it does not ask: its question might keep the others from what they could be.
 void FailoverMachine::ask_for_lease(Turn& turn) {
-  if (!turn.around.majority_heard) {
+  if (turn.around.obstacle) {
     patience_ends_ = turn.input.now + settings_.ask_again_after;
     return;
   }
@@ -220,7 +219,7 @@ void FailoverMachine::take_lease(Turn& turn) {
   if (!is_about_our_claim(turn)) return;
   denial_.clear();
   if (candidacy_.ballot == epoch_) {
-    speak_again("the other members agree that it goes on", turn);
+    speak_again(turn.input.why, turn);
     return;
   }
   epoch_ = candidacy_.ballot;

@@ -290,6 +290,15 @@ Instant MembersArbiter::lease_until(GroupId id, Epoch epoch) const {
   return owned && owned->epoch == epoch ? owned->lease.until() : Instant::min();
 }
 
+std::optional<std::string> MembersArbiter::obstacle(size_t heard) const {
+  if (heard + 1 >= votes_.majority()) return std::nullopt;
+  return "no majority of the members is heard, so it may be this node that is cut off";
+}
+
+std::string MembersArbiter::why_lease_ended(GroupId) const {
+  return fmt::format("no majority has echoed a heartbeat of this node for {} ms", to_ms(settings_.lease));
+}
+
 // We are a member like the others: our own echo binds us as theirs do them.
 void MembersArbiter::on_beat_sent(uint32_t number, Instant sent) {
   for (auto& [id, group] : groups_)

@@ -50,6 +50,8 @@ class MembersArbiter final : public Arbiter {
   bool is_recorded(GroupId group, Epoch epoch, NodeId standby) const override;
   Epoch highest(GroupId group) const override;
   Instant lease_until(GroupId group, Epoch epoch) const override;
+  std::optional<std::string> obstacle(size_t heard) const override;
+  std::string why_lease_ended(GroupId group) const override;
   void on_beat_sent(uint32_t number, Instant sent) override;
   void on_beat(const mirror::Heartbeat& beat, Instant received) override;
   void fill(mirror::GroupBeat& beat) const override;

@@ -61,7 +61,6 @@ ClusterSettings settings_from(const config::Config& config, const config::NodeCo
   settings.dead_after = config.cluster.dead_after();
   settings.in_sync_lease = config.cluster.in_sync_lease;
   settings.arbiter = config.cluster.arbiter;
-  settings.lease = config.cluster.lease_length();
   settings.cold_takeover_after = config.cluster.cold_takeover_after;
   settings.learn_for = 2 * settings.dead_after + settings.interval;
   return settings;

@@ -51,7 +51,6 @@ struct ClusterSettings {
   Duration learn_for = 250ms;     // at least 2 × dead_after
   Duration ownership_period = 1s;
   config::Arbiter arbiter = config::Arbiter::none;
-  Duration lease = 80ms;  // with an arbiter
   Duration cold_takeover_after = 3s;
 };
 

@@ -53,7 +53,6 @@ void EtcdArbiter::withdraw(GroupId id, Instant now) {
   }
   group.asking.reset();
   group.owned.reset();
-  advance(group, now);
 }
 
 void EtcdArbiter::record(GroupId id, Epoch epoch, NodeId standby, Instant now) {
@@ -94,6 +93,23 @@ Instant EtcdArbiter::lease_of(const Group& group) const {
   return std::max(owned.lease_by_swap, by_echo);
 }
 
+std::string EtcdArbiter::others_of(const Group& group) const {
+  std::string names;
+  for (const NodeId node : group.settings.candidates)
+    if (node != settings_.self) names += fmt::format("{}{}", names.empty() ? "" : " and ", name_of(node));
+  return names;
+}
+
+std::string EtcdArbiter::why_lease_ended(GroupId id) const {
+  const Group& group = groups_.at(id);
+  if (!group.loss.empty()) return group.loss;
+  const std::string others = others_of(group);
+  const std::string by_swap = fmt::format("etcd has renewed its lease for {} ms{}", to_ms(settings_.lease),
+                                          group.trouble.empty() ? "" : fmt::format(" ({})", group.trouble));
+  if (others.empty()) return fmt::format("no {}", by_swap);
+  return fmt::format("neither has {}, nor has {} echoed its heartbeats", by_swap, others);
+}
+
 Instant EtcdArbiter::lease_until(GroupId id, Epoch epoch) const {
   const Group& group = groups_.at(id);
   return group.owned && group.owned->epoch == epoch ? lease_of(group) : Instant::min();
@@ -104,30 +120,34 @@ void EtcdArbiter::on_beat_sent(uint32_t number, Instant sent) {
   while (beats_.size() > kBeatsKept) beats_.erase(beats_.begin());
 }
 
-void EtcdArbiter::on_beat(const Beat& beat, Instant received) {
-  const auto found = groups_.find(beat.group);
-  if (found == groups_.end()) return;
-  Group& group = found->second;
-  if (group.owned && beat.echoed == group.owned->epoch) {
-    const auto sent = beats_.find(beat.echo_number);
-    if (sent != beats_.end()) {
-      Instant& newest = group.owned->echoed.try_emplace(beat.node, sent->second).first->second;
-      newest = std::max(newest, sent->second);
+void EtcdArbiter::on_beat(const mirror::Heartbeat& beat, Instant received) {
+  for (const mirror::GroupBeat& says : beat.groups) {
+    const auto found = groups_.find(says.group);
+    if (found == groups_.end()) continue;
+    Group& group = found->second;
+    if (group.owned && says.echoed == group.owned->epoch) {
+      const auto sent = beats_.find(says.echo_number);
+      if (sent != beats_.end()) {
+        Instant& newest = group.owned->echoed.try_emplace(beat.node, sent->second).first->second;
+        newest = std::max(newest, sent->second);
+      }
     }
+    if (says.role == mirror::GroupRole::owner && says.epoch.node == beat.node)
+      hear_owner(group, beat.number, says.epoch, received);
   }
-  // Whether it has a lease at the moment is its affair: an echo promises not to swap, and gives it one.
-  const bool owns = beat.owns && beat.epoch.node == beat.node;
-  const bool is_free = !group.owned && !group.asking && group.attempts.empty();
-  if (!owns || !is_free || beat.epoch < std::max(group.record.epoch, group.echo_epoch)) return;
-  group.last_echo = std::max(group.last_echo, received);
-  const bool is_older =
-      beat.epoch == group.echo_epoch && static_cast<int32_t>(beat.number - group.echo_number) <= 0;
-  if (is_older) return;
-  group.echo_epoch = beat.epoch;
-  group.echo_number = beat.number;
 }
 
-void EtcdArbiter::fill(Beat& beat) const {
+// Whether it has a lease at the moment is its affair: an echo promises not to swap, and gives it one.
+void EtcdArbiter::hear_owner(Group& group, uint32_t number, Epoch epoch, Instant received) {
+  const bool is_free = !group.owned && !group.asking && group.attempts.empty();
+  if (!is_free || epoch < std::max(group.record.epoch, group.echo_epoch)) return;
+  group.last_echo = std::max(group.last_echo, received);
+  if (epoch == group.echo_epoch && static_cast<int32_t>(number - group.echo_number) <= 0) return;
+  group.echo_epoch = epoch;
+  group.echo_number = number;
+}
+
+void EtcdArbiter::fill(mirror::GroupBeat& beat) const {
   const auto found = groups_.find(beat.group);
   if (found == groups_.end()) return;
   const Group& group = found->second;
@@ -190,17 +210,18 @@ void EtcdArbiter::note_endpoint(size_t endpoint, const std::string& trouble) {
   if (known.empty() == trouble.empty()) return;
   known = trouble;
   if (trouble.empty())
-    events_.push_back(
-        Event{LogLevel::notice, fmt::format("etcd at {} answers again", transport_.name(endpoint))});
+    actions_.push_back(
+        cluster::Event{LogLevel::notice, fmt::format("etcd at {} answers again", transport_.name(endpoint))});
   else
-    events_.push_back(
-        Event{LogLevel::warning, fmt::format("etcd at {}: {}", transport_.name(endpoint), trouble)});
+    actions_.push_back(
+        cluster::Event{LogLevel::warning, fmt::format("etcd at {}: {}", transport_.name(endpoint), trouble)});
 }
 
 void EtcdArbiter::fail(Group& group, const std::string& why, Instant now) {
   const size_t endpoint = group.call->endpoint;
   note_endpoint(endpoint, why);
-  if (group.asking) group.asking->trouble = fmt::format("etcd at {}: {}", transport_.name(endpoint), why);
+  group.trouble = fmt::format("etcd at {}: {}", transport_.name(endpoint), why);
+  if (group.asking) group.asking->trouble = group.trouble;
   if (endpoint == endpoint_) endpoint_ = (endpoint_ + 1) % transport_.endpoints();
   group.call.reset();
   group.not_before = now + settings_.retry;
@@ -230,6 +251,7 @@ void EtcdArbiter::take_reply(Group& group, const Reply& reply, Instant now) {
     return fail(group, "it answers a swap with the revision that the key had before", now);
   cluster_ = answer.value().cluster;
   note_endpoint(group.call->endpoint, "");
+  group.trouble.clear();
   const Call call = *group.call;
   group.call.reset();
   group.next_look = now + settings_.look_every;
@@ -249,7 +271,7 @@ void EtcdArbiter::take_state(Group& group, const Answer& answer, const Call& cal
     group.attempts.clear();  // the others compared the same revision
     group.record = done.record;
     group.is_foreign = false;
-    succeed(group, done, now);
+    succeed(group, done, call.endpoint, now);
   } else if (is_new) {
     const auto record = decode_record(answer.value);
     group.is_foreign = answer.revision != 0 && !record;
@@ -259,19 +281,22 @@ void EtcdArbiter::take_state(Group& group, const Answer& answer, const Call& cal
     const std::optional<Attempt> done =
         record && ours != group.attempts.end() ? std::optional(*ours) : std::nullopt;
     group.attempts.clear();  // the key has another revision than they compare
-    if (done) succeed(group, *done, now);
+    if (done) succeed(group, *done, call.endpoint, now);
   }
   settle(group, now);
 }
 
-void EtcdArbiter::succeed(Group& group, const Attempt& attempt, Instant now) {
+void EtcdArbiter::succeed(Group& group, const Attempt& attempt, size_t endpoint, Instant now) {
   const Epoch epoch = attempt.record.epoch;
   const bool is_claim = group.asking && !group.asking->renews && group.asking->claim.ballot == epoch;
   if (is_claim && !group.owned) group.owned = Owned{.epoch = epoch, .echoed = {}};
   if (group.owned && group.owned->epoch == epoch) {
     group.owned->standby = attempt.record.standby;
     group.owned->lease_by_swap = std::max(group.owned->lease_by_swap, attempt.sent + settings_.lease);
-    if (group.asking && now < lease_of(group)) grant(group);
+    if (group.asking && now < lease_of(group))
+      grant(group, fmt::format("etcd at {} has written ballot {}.{} into `{}`, revision {}",
+                               transport_.name(endpoint), epoch.counter, epoch.node.value(),
+                               group.settings.key, group.revision));
     return;
   }
   // A claim that was withdrawn has come to pass after all: whoever comes next need not wait for us.
@@ -299,22 +324,22 @@ void EtcdArbiter::settle(Group& group, Instant now) {
 }
 
 void EtcdArbiter::lose(Group& group) {
-  events_.push_back(
-      Event{LogLevel::warning,
-            fmt::format("etcd says that {} owns `{}` under epoch {}.{}", name_of(group.record.epoch.node),
-                        group.settings.key, group.record.epoch.counter, group.record.epoch.node.value())});
+  group.loss = fmt::format("etcd says that {} owns `{}` under epoch {}.{}", name_of(group.record.epoch.node),
+                           group.settings.key, group.record.epoch.counter, group.record.epoch.node.value());
+  actions_.push_back(cluster::Event{LogLevel::warning, group.loss});
   group.owned.reset();
   if (group.asking && group.asking->renews)
     deny(group, fmt::format("{} owns it", name_of(group.record.epoch.node)));
 }
 
-void EtcdArbiter::grant(Group& group) {
+void EtcdArbiter::grant(Group& group, std::string why) {
   verdicts_.push_back({.kind = Verdict::Kind::granted,
                        .group = group.settings.id,
                        .ballot = group.owned->epoch,
                        .highest = {},
-                       .why = {}});
+                       .why = std::move(why)});
   group.asking.reset();
+  group.loss.clear();
   group.dead_claims.clear();
 }
 
@@ -337,7 +362,8 @@ void EtcdArbiter::deny(Group& group, std::string why, bool out_of_sync) {
 
 // One call at a time for each group: what it brings decides about the next.
 void EtcdArbiter::advance(Group& group, Instant now) {
-  if (group.asking && group.asking->renews && group.owned && now < lease_of(group)) grant(group);
+  if (group.asking && group.asking->renews && group.owned && now < lease_of(group))
+    grant(group, fmt::format("heard by {} again", others_of(group)));
   if (group.asking && now - group.asking->began >= settings_.patience) deny(group, group.asking->trouble);
   if (group.call || now < group.not_before) return;
   if (!group.attempts.empty() && group.read_sent < group.attempts.back().sent)

@@ -8,55 +8,15 @@
 #include <vector>
 
 #include "common/instant.h"
-#include "common/log.h"
 #include "common/strong.h"
+#include "control/cluster/arbiter.h"
 #include "control/etcd/record.h"
 #include "control/etcd/transport.h"
 
 namespace understudy::etcd {
 
-// What a node asks for.
-struct Claim {
-  GroupId group;
-  // Of this node, above every ballot that it has seen. Or the one under which it owns the group and has not
-  // withdrawn: then it asks for nothing but a new lease.
-  Epoch ballot;
-  Epoch followed;        // the owner's, that it mirrors; zero: it has followed nobody
-  bool in_sync = false;  // it holds the connections of that owner, up to what that owner has promised
-  bool cold = false;     // nobody in sync has been heard for long: it would discard them
-};
-
-struct Verdict {
-  enum class Kind : uint8_t {
-    granted,   // this node owns from now on, and speaks until lease_until()
-    denied,    // not now, and why; the next claim needs a ballot above `highest`
-    recorded,  // `standby` (zero: nobody) is in the in-sync set now, where every successor has to look
-  };
-  Kind kind = Kind::denied;
-  GroupId group;
-  Epoch ballot;
-  Epoch highest;             // denied: that is known
-  NodeId standby;            // recorded
-  std::string why;           // denied
-  bool out_of_sync = false;  // denied: what this node holds is not what the last owner promised
-};
-
-// What a node's heartbeat says of a group, as far as it matters here.
-struct Beat {
-  NodeId node;
-  uint32_t number = 0;  // grows from heartbeat to heartbeat
-  GroupId group;
-  bool owns = false;         // it says that it owns the group,
-  Epoch epoch;               // under this epoch
-  Epoch echoed;              // of the owner whose heartbeats it echoes; zero: nobody's
-  uint32_t echo_number = 0;  // the newest of them
-};
-
-// For the operator.
-struct Event {
-  LogLevel level = LogLevel::notice;
-  std::string sentence;
-};
+using cluster::Claim;
+using cluster::Verdict;
 
 // The arbiter `etcd` as a function of messages and time, on one thread: the owner of a group is who stands in
 // the group's key, which changes by compare-and-swap on its modification revision only. A lease L comes from
@@ -74,7 +34,7 @@ struct Event {
 // come to pass, as long as the key has the revision that it compares.
 //
 // Swaps of unknown outcome are settled by a linearizable read: the own request id, or another revision.
-class EtcdArbiter {
+class EtcdArbiter final : public cluster::Arbiter {
  public:
   struct GroupSettings {
     GroupId id;
@@ -96,33 +56,23 @@ class EtcdArbiter {
   // `transport` outlives the arbiter.
   EtcdArbiter(Settings settings, Transport& transport, Instant now);
 
-  // Asks for a group. One claim per group: a new one takes the place of the one before. Repeats itself until
-  // there is a verdict or withdraw().
-  void claim(const Claim& claim, Instant now);
-  // The claim is off, or the group is given up: its ballot is over for good. Whoever owned the group is
-  // silent before this call.
-  void withdraw(GroupId group, Instant now);
-  // As owner under `epoch`: from now on `standby` is to count as in sync (zero: nobody). A new call takes the
-  // place of the one before. A new owner's set is itself alone, recorded before it is granted.
-  void record(GroupId group, Epoch epoch, NodeId standby, Instant now);
-  // The set of that owner is itself and `standby` and nobody else, and every successor will find it so.
-  bool is_recorded(GroupId group, Epoch epoch, NodeId standby) const;
-  // The highest ballot that is known here.
-  Epoch highest(GroupId group) const;
-  // As owner under `epoch`: not to speak from this moment on. Instant::min() without a lease.
-  Instant lease_until(GroupId group, Epoch epoch) const;
-
-  // A numbered heartbeat left this node; `sent` is before it reached the port.
-  void on_beat_sent(uint32_t number, Instant sent);
-  // The first arrival of another node's heartbeat.
-  void on_beat(const Beat& beat, Instant received);
-  // Puts what this node promises the owner of `beat.group` into its own heartbeat: `echoed`, `echo_number`.
-  void fill(Beat& beat) const;
-  // Takes what has come from etcd and begins what is due.
-  void tick(Instant now);
-  Instant next_deadline() const;
-  std::vector<Verdict> take_verdicts() { return std::exchange(verdicts_, {}); }
-  std::vector<Event> take_events() { return std::exchange(events_, {}); }
+  std::string_view name() const override { return "etcd"; }
+  void claim(const Claim& claim, Instant now) override;
+  void withdraw(GroupId group, Instant now) override;
+  void record(GroupId group, Epoch epoch, NodeId standby, Instant now) override;
+  bool is_recorded(GroupId group, Epoch epoch, NodeId standby) const override;
+  Epoch highest(GroupId group) const override;
+  Instant lease_until(GroupId group, Epoch epoch) const override;
+  // Whom this node hears says nothing of etcd: it is asked in any case.
+  std::optional<std::string> obstacle(size_t) const override { return std::nullopt; }
+  std::string why_lease_ended(GroupId group) const override;
+  void on_beat_sent(uint32_t number, Instant sent) override;
+  void on_beat(const mirror::Heartbeat& beat, Instant received) override;
+  void fill(mirror::GroupBeat& beat) const override;
+  void tick(Instant now) override;
+  Instant next_deadline() const override;
+  std::vector<Verdict> take_verdicts() override { return std::exchange(verdicts_, {}); }
+  cluster::Actions take_actions() override { return std::exchange(actions_, {}); }
 
  private:
   enum class CallKind : uint8_t { read, swap };
@@ -170,6 +120,8 @@ class EtcdArbiter {
     std::vector<Attempt> attempts;
     std::optional<Asking> asking;
     std::optional<Owned> owned;
+    std::string trouble;  // the last that this group's calls met; empty since one went well
+    std::string loss;     // who stands in the key instead of us
     // Claims of ours that came to nothing and yet may stand in the key.
     std::vector<Claim> dead_claims;
     std::optional<Epoch> to_release;
@@ -183,12 +135,14 @@ class EtcdArbiter {
   void bury(Group& group, const Claim& claim);
   void take_state(Group& group, const Answer& answer, const Call& call, Instant now);
   void settle(Group& group, Instant now);
-  void succeed(Group& group, const Attempt& attempt, Instant now);
+  void succeed(Group& group, const Attempt& attempt, size_t endpoint, Instant now);
+  void hear_owner(Group& group, uint32_t number, Epoch epoch, Instant received);
   void advance(Group& group, Instant now);
   void pursue_claim(Group& group, Instant now);
   void read(Group& group, Instant now);
   void swap(Group& group, Record record, Instant now);
-  void grant(Group& group);
+  void grant(Group& group, std::string why);
+  std::string others_of(const Group& group) const;
   void deny(Group& group, std::string why, bool out_of_sync = false);
   void lose(Group& group);
   Instant free_at(const Group& group) const;
@@ -212,7 +166,7 @@ class EtcdArbiter {
   std::map<size_t, std::string> troubles_;  // endpoint -> what was wrong with it last
   std::optional<uint64_t> cluster_;         // id of the etcd cluster that answered first
   std::vector<Verdict> verdicts_;
-  std::vector<Event> events_;
+  cluster::Actions actions_;
 };
 
 }  // namespace understudy::etcd

@@ -207,10 +207,10 @@ TEST(FailoverTable, AnOwnerWhoseLeaseIsOverAsksForItsOwnBallotUntilSomebodyHasAH
   const Epoch epoch = rig.machine.epoch();
   rig.feed(E::lease_lost);
   ASSERT_EQ(rig.machine.state(), S::fenced);
-  rig.around.majority_heard = false;
+  rig.around.obstacle = "nobody is heard";
   rig.wait_for_deadline();
   EXPECT_EQ(rig.count<Claim>(), 1U) << "it hears nobody, and does not ask";
-  rig.around.majority_heard = true;
+  rig.around.obstacle.reset();
   rig.wait_for_deadline();
   EXPECT_EQ(rig.asked().ballot, epoch);
   EXPECT_EQ(rig.asked().followed, epoch);

@@ -206,26 +206,28 @@ void EtcdCluster::send_beats(size_t index) {
   const Instant here = local(index);
   if (here < node.next_beat) return;
   node.next_beat = here + kInterval;
-  Beat beat;
+  mirror::GroupBeat says;
+  says.group = kGroup;
+  says.role = node.owns == Epoch() ? mirror::GroupRole::idle : mirror::GroupRole::owner;
+  says.epoch = node.owns;
+  says.leased = speaks(index);
+  node.arbiter->fill(says);
+  mirror::Heartbeat beat;
   beat.node = NodeId(static_cast<uint16_t>(index + 1));
   beat.number = ++node.beats;
-  beat.group = kGroup;
-  beat.owns = node.owns != Epoch();
-  beat.epoch = node.owns;
-  node.arbiter->fill(beat);
+  beat.groups = {says};
   node.arbiter->on_beat_sent(beat.number, here);
-  const bool leased = speaks(index);
   for (size_t other = 0; other < nodes_.size(); ++other) {
     if (other == index || cuts_.contains({index, other}) || random_.below(100) < beats_lost) continue;
-    events_.push_back({now_ + Duration(random_.below(3'000'000)), [this, other, beat, leased] {
+    events_.push_back({now_ + Duration(random_.below(3'000'000)), [this, other, beat, says] {
                          Node& to = *nodes_[other];
                          // Nobody is there; or it stands still, and what waits for it overflows.
                          if (to.arbiter == nullptr || to.paused) return;
                          to.arbiter->on_beat(beat, local(other));
-                         if (!beat.owns) return;
-                         to.highest = std::max(to.highest, beat.epoch);
-                         if (beat.epoch < to.follows || !leased) return;
-                         to.follows = beat.epoch;
+                         if (says.role != mirror::GroupRole::owner) return;
+                         to.highest = std::max(to.highest, says.epoch);
+                         if (says.epoch < to.follows || !says.leased) return;
+                         to.follows = says.epoch;
                          to.heard_owner = local(other);
                        }});
   }
@@ -247,7 +249,8 @@ void EtcdCluster::act(size_t index) {
       node.claim_after = here + Duration(20ms) + Duration(random_.below(50'000'000));
     }
   }
-  for (const etcd::Event& event : node.arbiter->take_events()) node.events.push_back(event.sentence);
+  for (const cluster::Action& action : node.arbiter->take_actions())
+    if (const auto* event = std::get_if<cluster::Event>(&action)) node.events.push_back(event->sentence);
   if (!automatic_) return;
   if (node.owns != Epoch()) {
     if (node.arbiter->lease_until(kGroup, node.owns) > here) return;

@@ -38,7 +38,7 @@ class Pair {
           if (verdict.kind == Verdict::Kind::granted) owns[node] = verdict.ballot;
           verdicts[node].push_back(verdict);
         }
-        arbiters_[node]->take_events();
+        arbiters_[node]->take_actions();
       }
       EXPECT_FALSE(speaks(0) && speaks(1)) << "two voices";
       if (until()) return true;

@@ -14,6 +14,7 @@
 #include "dataplane/service/proxy.h"
 #include "dataplane/service/stream_applications.h"
 #include "tests/support/conversation.h"
+#include "tests/support/wire_watch.h"
 
 namespace understudy {
 
@@ -67,8 +68,9 @@ class MirroredPair {
   uint64_t hand_overs() const { return hand_overs_; }  // completed
   // Segments that any of the four engines sent more than once, and its timeouts.
   uint64_t repeated() const;
-  void restart_dead();           // the node that died starts anew and is fed by the other one
-  void open_log();               // the owner begins (or begins anew) to feed the standby
+  void restart_dead();  // the node that died starts anew and is fed by the other one
+  // The owner begins (or begins anew) to feed the standby.
+  void open_log(mirror::OwnerLog::Beginning beginning = mirror::OwnerLog::Beginning::anew);
   void lose_a_leg_at_standby();  // as a fault of the mirror would
   void cut_peer_link(bool cut) { peer_cut_ = cut; }
 
@@ -105,15 +107,6 @@ class MirroredPair {
     Node* to;  // null: whoever has the destination address
     bool operator>(const Frame& other) const { return std::tie(at, order) > std::tie(other.at, other.order); }
   };
-  struct Wire {  // what one direction of one connection has said
-    bool timestamped = false;
-    uint32_t timestamp = 0;
-    bool has_edge = false;
-    Seq edge;
-    uint8_t scale = 0;
-    Seq iss;
-  };
-
   std::unique_ptr<Node> make_host(bool is_client);
   std::unique_ptr<Node> make_node(uint32_t legs = 64, uint32_t chunks = 4096);
   void begin_sessions();
@@ -130,7 +123,6 @@ class MirroredPair {
   void receive_hand_over();
   void note_unprotected_sessions();
   void check_promise(Node& from, const wire::TcpSegment& segment);
-  void check_wire(const wire::TcpSegment& segment);
   void check_reset(Node& to, const wire::TcpSegment& segment);
   void check_leg_count(Node& node);
   void fault(const std::string& sentence);
@@ -163,7 +155,7 @@ class MirroredPair {
   Node* dead_ = nullptr;
   size_t begun_ = 0;
   std::vector<size_t> lost_;  // sessions that were not protected when the owner died
-  std::map<FlowKey, Wire> wires_;
+  WireWatch wires_{[this](const std::string& sentence) { fault(sentence); }};
   std::map<std::pair<Node*, Node*>, Instant> last_arrival_;
   std::vector<std::string> faults_;
   std::priority_queue<Frame, std::vector<Frame>, std::greater<>> in_flight_;

@@ -7,14 +7,17 @@
 
 #include "dataplane/seal/keys.h"
 
+struct gcm_key_data;
+
 namespace understudy::seal {
 
 constexpr size_t kTagBytes = 16;
 constexpr size_t kNonceBytes = 12;
 using Nonce = std::array<uint8_t, kNonceBytes>;
 
-// AES-128-GCM (NIST SP 800-38D) under one key at a time. The constructor allocates, nothing afterwards does,
-// set_key included. One thread. ARCHITECTURE.md says what it costs.
+// AES-128-GCM (NIST SP 800-38D) under one key at a time, by whatever the processor has for it: libIPSec_MB
+// looks once, when the first one is made. The constructor allocates, nothing afterwards does, set_key
+// included. One thread. ARCHITECTURE.md says what it costs.
 class Aead {
  public:
   Aead();
@@ -24,18 +27,16 @@ class Aead {
   // `out` gets plain.size() bytes of ciphertext and then the tag; it may be `plain` itself, not overlap it
   // otherwise. A nonce is never used twice under a key.
   void seal(const Nonce& nonce, std::span<const uint8_t> authenticated, std::span<const uint8_t> plain,
-            uint8_t* out);
+            uint8_t* out) const;
   // Replaces `bytes` by its plaintext. False when the tag does not fit; what `bytes` holds then is of no use.
   bool open(const Nonce& nonce, std::span<const uint8_t> authenticated, std::span<uint8_t> bytes,
-            std::span<const uint8_t, kTagBytes> tag);
+            std::span<const uint8_t, kTagBytes> tag) const;
 
  private:
-  struct Free {
-    void operator()(evp_cipher_ctx_st* context) const;
+  struct Forget {
+    void operator()(gcm_key_data* key) const;
   };
-  // One per direction: turning a context round would expand the key again.
-  std::unique_ptr<evp_cipher_ctx_st, Free> sealing_;
-  std::unique_ptr<evp_cipher_ctx_st, Free> opening_;
+  std::unique_ptr<gcm_key_data, Forget> key_;  // expanded, with the powers of its hash key
 };
 
 }  // namespace understudy::seal

@@ -42,6 +42,7 @@ namespace understudy {
   X(tcp_reset_suppressed, "unknown connection after a takeover or a SYN cookie, reset withheld")           \
   X(tcp_table_full, "connection table full")                                                               \
   X(tcp_half_open_limit, "SYN beyond what may be half open, and cookies are off")                          \
+  X(tcp_syn_turned_away, "SYN beyond a quarter of the worker's time; welcome when it comes again")         \
   X(tcp_half_open_evicted, "half-open connection given up for a new one")                                  \
   X(tcp_time_wait_evicted, "connection in TIME-WAIT given up for a new one")                               \
   X(tcp_stalled_ended, "connection ended: its peer takes nothing, and too many do so")                     \

@@ -61,6 +61,10 @@ void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {
   // Ports run promiscuous: other hosts' frames that a switch floods are no error, but they are not ours.
   if (!resolver_.claims().accepts_mac(port, MacAddress(ethernet.destination)))
     return refuse(DropReason::ethernet_not_for_us);
+  if (const auto opening = wire::peek_opening(frame); !opening)
+    syn_guard_.note_other();
+  else if (!syn_guard_.admits(*opening))
+    return refuse(DropReason::tcp_syn_turned_away);
   const wire::ParsedFrame parsed = wire::parse_frame(frame);
   if (const auto* segment = std::get_if<wire::TcpSegment>(&parsed)) {
     if (pass_on(frame, *segment, ethernet, now) || pass_to_keeper(port, frame, *segment, ethernet, now) ||

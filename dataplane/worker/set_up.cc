@@ -48,6 +48,7 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       planned_(start),
       next_beat_(start),
       reserve_(pool, settings.ports.size() + 1),
+      syn_guard_(settings.secret),
       outgoing_(settings.ports.size()) {
   invariant(settings.groups.size() <= WorkerStatus::kGroups, "more groups than a heartbeat carries");
   invariant(settings.nodes.size() <= SharedSigns::kNodes, "more nodes than a cluster has");

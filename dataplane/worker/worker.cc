@@ -17,6 +17,7 @@ bool Worker::run_once(Instant now) {
   ++rounds_;
   bool busy = take_commands(now);
   mind_leases(now);
+  syn_guard_.begin_round(now);
   busy |= receive_ports(now);
   engine_.run_timers(now);
   busy |= engine_.sweep(now, 256);

@@ -21,6 +21,7 @@
 #include "dataplane/worker/mailbox.h"
 #include "dataplane/worker/messages.h"
 #include "dataplane/worker/settings.h"
+#include "dataplane/worker/syn_guard.h"
 
 namespace understudy::worker {
 
@@ -283,6 +284,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   Instant next_beat_{};
   Instant last_beat_{};
   BufferReserve reserve_;  // for heartbeats
+  SynGuard syn_guard_;
   uint32_t beat_number_ = 0;
   uint64_t rounds_ = 0;
   std::vector<std::vector<rte_mbuf*>> outgoing_;  // by port

@@ -7,6 +7,7 @@
 #include "common/check.h"
 #include "dataplane/wire/fragments.h"
 #include "dataplane/wire/frame.h"
+#include "dataplane/wire/opening.h"
 #include "tests/support/plain_pool.h"
 
 namespace understudy {
@@ -49,12 +50,16 @@ void check_parsers(std::span<const uint8_t> bytes) {
   const size_t size = frame.bytes().size();
   const wire::ParsedFrame parsed = wire::parse_frame(frame.mbuf());
   const auto flow = wire::peek_flow(frame.mbuf());
+  const auto opening = wire::peek_opening(frame.mbuf());
   if (const auto* reason = std::get_if<DropReason>(&parsed)) {
     invariant(!name_of(*reason).empty(), "a drop without a reason");
   } else if (const auto* tcp = std::get_if<wire::TcpSegment>(&parsed)) {
     invariant(size_t{tcp->payload_offset} + tcp->payload_length <= size, "a payload outside its frame");
     invariant(flow == FlowKey{tcp->destination, tcp->source, tcp->destination_port, tcp->source_port},
               "peek_flow and parse_frame disagree");
+    invariant(!opening || (opening->key == *flow && opening->seq == tcp->seq && tcp->has(wire::kSyn) &&
+                           !tcp->has(wire::kAck)),
+              "peek_opening and parse_frame disagree");
     invariant(tcp->options.sack_count <= tcp->options.sack.size(), "more SACK blocks than there are");
   } else if (const auto* echo = std::get_if<wire::IcmpEchoRequest>(&parsed)) {
     invariant(size_t{echo->message_offset} + echo->message_length <= size, "an echo outside its frame");

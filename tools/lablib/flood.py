@@ -1,7 +1,7 @@
 """A SYN flood on the front network: what it leaves to transfers that run, and to those who want to connect.
 
-The generator takes a processor of this machine, flood or not: in the rounds without a flood it sends the same frames into
-a cable that leads nowhere, so that the two kinds of rounds differ only in where the frames go."""
+The generator takes a processor of this machine, flood or not, whatever else runs: in the rounds without a flood it sends the
+same frames into a cable that leads nowhere, so that the two kinds of rounds differ only in where the frames go."""
 
 import concurrent.futures
 import dataclasses
@@ -44,7 +44,7 @@ def prepare():
 
 
 def generator(interface, address):
-    command = ["ip", "netns", "exec", namespace("client"), str(GENERATOR), interface, GROUP_MAC, address, "80"]
+    command = ["nice", "-n", "-20", "ip", "netns", "exec", namespace("client"), str(GENERATOR), interface, GROUP_MAC, address, "80"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

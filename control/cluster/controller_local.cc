@@ -31,7 +31,9 @@ Actions Controller::on_worker_stall(Duration length, bool silenced, Instant now)
   input.now = now;
   input.why = fmt::format("a worker of this node was away for {} ms", to_ms(length));
   for (auto& [id, group] : groups_) {
-    const bool outlived = is_standby(group.machine->state()) ? length >= settings_.in_sync_lease : silenced;
+    // Where an arbiter knows who is in sync, copies do not expire by themselves.
+    const bool expired = arbiter_ == nullptr && length >= settings_.in_sync_lease;
+    const bool outlived = is_standby(group.machine->state()) ? expired : silenced;
     if (outlived) feed(group, input, actions);
   }
   return leave(now, std::move(actions));

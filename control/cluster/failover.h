@@ -195,6 +195,7 @@ class FailoverMachine {
   // Handlers, named by what they do.
   void end_learning(Turn& turn);
   void learn_again(Turn& turn);
+  void doubt(Turn& turn);
   void follow(Turn& turn);
   void suspect(Turn& turn);
   void take_released(Turn& turn);

@@ -78,6 +78,16 @@ void FailoverMachine::ask(const Epoch& ballot, Turn& turn) {
                                .cold = !holds_legs()});
 }
 
+// A candidate that was away: the owner may live, and may have gone on without us. Where the arbiter knows who
+// is in sync, what we hold is worth what it was; only those who live are to be heard before we ask again.
+void FailoverMachine::doubt(Turn& turn) {
+  if (!settings_.asks) return learn_again(turn);
+  candidacy_.turn = std::max(candidacy_.turn, turn.input.now + settings_.dead_after);
+  candidacy_.handed = false;
+  if (state_ == GroupState::requesting)
+    set_state(GroupState::suspecting, fmt::format("{}; {}", candidacy_.why, turn.input.why), turn);
+}
+
 bool FailoverMachine::is_about_our_claim(const Turn& turn) const {
   return turn.input.ballot != Epoch() && turn.input.ballot == candidacy_.ballot;
 }

@@ -62,14 +62,14 @@ struct FailoverTable {
       {State::suspecting, On::owner_heard, &Machine::owner_is_back},
       {State::suspecting, On::owner_released, &Machine::take_released},
       {State::suspecting, On::witness_answered, &Machine::note_witness},
-      {State::suspecting, On::stalled, &Machine::learn_again},
+      {State::suspecting, On::stalled, &Machine::doubt},
       {State::suspecting, On::readiness, &Machine::note_candidate_readiness},
       {State::suspecting, On::retire, &Machine::rest},
 
       {State::requesting, On::owner_heard, &Machine::owner_is_back},
       {State::requesting, On::granted, &Machine::take_granted},
       {State::requesting, On::denied, &Machine::take_denied},
-      {State::requesting, On::stalled, &Machine::learn_again},
+      {State::requesting, On::stalled, &Machine::doubt},
       {State::requesting, On::readiness, &Machine::note_candidate_readiness},
       {State::requesting, On::retire, &Machine::rest},
 

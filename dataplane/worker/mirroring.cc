@@ -151,7 +151,9 @@ void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
         same_life ? Instant(Duration(sign->beat_ns.load(std::memory_order_relaxed))) : Instant::min();
     const Instant woke =
         same_life ? Instant(Duration(sign->woke_ns.load(std::memory_order_relaxed))) : Instant::min();
-    if (stream.channel->is_open() && heard > std::max(stream.channel->last_heard(), woke) + lease_of(group)) {
+    const bool is_over =
+        copies_expire() && heard > std::max(stream.channel->last_heard(), woke) + lease_of(group);
+    if (stream.channel->is_open() && is_over) {
       stream.replica->mark_stale();
       stream.channel->close();
       publish_status();  // control must not claim with what we have just let go

@@ -99,7 +99,7 @@ struct WorkerSettings {
   Duration interval = 20ms;
   Duration dead_after = 100ms;
   Duration standby_timeout = 100ms;
-  Duration in_sync_lease = 60ms;
+  Duration in_sync_lease = 60ms;  // without leases only
   Duration reset_hold = 3s;
   tcp::EngineSettings engine;
   uint32_t mirror_window = 1024;  // frames, of each stream

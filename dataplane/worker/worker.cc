@@ -76,7 +76,7 @@ void Worker::notice_absence(Instant now) {
   next_beat_ = now;
   for (GroupMirror& mirror : mirrors_) {
     for (auto& log : mirror.logs) log->excuse(now);
-    if (absence <= settings_.in_sync_lease) continue;
+    if (!copies_expire() || absence <= settings_.in_sync_lease) continue;
     for (IncomingStream& stream : mirror.incoming)
       if (stream.replica != nullptr) stream.replica->mark_stale();
   }

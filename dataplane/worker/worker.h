@@ -104,6 +104,9 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void heed_silence();
   void fall_silent(uint32_t silence);
   void mind_leases(Instant now);
+  // Under leases an arbiter knows who is in sync: an owner acknowledges past nobody whom it has not taken out
+  // of the record first. So our copies are worth what the record says, however long we were away.
+  bool copies_expire() const { return settings_.leases == nullptr; }
   bool beat(Instant now);
   bool send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
   void greet(Instant now);

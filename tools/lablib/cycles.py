@@ -33,11 +33,9 @@ def cut_peer(owner):
 
 def cut_all(owner):
     """The owner is alone: the other one takes over, and the first falls silent when it hears of it."""
-    for network in topology.NETWORKS:
-        faults.cut(network, owner)
+    faults.cut_all(topology.NETWORKS, owner)
     time.sleep(CUT_SECONDS)
-    for network in topology.NETWORKS:
-        faults.heal(network, owner)
+    faults.heal_all(topology.NETWORKS, owner)
 
 
 def restart(owner):

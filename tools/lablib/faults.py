@@ -53,19 +53,32 @@ def load():
 
 def cut(network, place, direction=None):
     """`in`: towards the node; `out`: from it."""
-    check_station(network, place)
+    cut_all([network], place, direction)
+
+
+def heal(network, place, direction=None):
+    heal_all([network], place, direction)
+
+
+def cut_all(networks, place, direction=None):
+    """Several networks at the same moment."""
     state = load()
-    wanted = [[network, place, one] for one in directions(direction)]
+    wanted = stretches(networks, place, direction)
     state["cuts"] += [one for one in wanted if one not in state["cuts"]]
     write(state)
 
 
-def heal(network, place, direction=None):
-    check_station(network, place)
+def heal_all(networks, place, direction=None):
     state = load()
-    gone = [[network, place, one] for one in directions(direction)]
+    gone = stretches(networks, place, direction)
     state["cuts"] = [one for one in state["cuts"] if one not in gone]
     write(state)
+
+
+def stretches(networks, place, direction):
+    for network in networks:
+        check_station(network, place)
+    return [[network, place, one] for network in networks for one in directions(direction)]
 
 
 def directions(word):

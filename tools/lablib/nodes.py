@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import time
@@ -136,6 +137,14 @@ def staying(name, group=None):
 def states(group):
     """{node: its state in the group}; of those that answer."""
     return {name: view[group]["state"] for name, view in views().items() if view and group in view}
+
+
+def last_words(name, group, end=None):
+    """The last state of the group in the node's log (its first `end` bytes), which outlives the node; None: no word."""
+    with open(log_file(name), "rb") as log:
+        text = log.read() if end is None else log.read(end)
+    found = re.findall(rf"group {re.escape(group)}: \S+ -> (\S+):", text.decode(errors="replace"))
+    return found[-1] if found else None
 
 
 def owner(group=None):

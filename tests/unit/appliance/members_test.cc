@@ -196,6 +196,29 @@ TEST(Members, AMemberThatRestartsBetweenTwoElectionsKeepsItsWord) {
   expect_done(c);
 }
 
+// Nobody is owned past: its owner is dead, and the record says that this node holds everything. However often
+// it stands still until a majority is back, its copies are what they were.
+TEST(Members, ASuccessorThatStandsStillWhileItWaitsForAMajorityKeepsItsCopies) {
+  for (const Duration away : {70ms, 90ms, 150ms, 1500ms}) {
+    ClusterInProcess c(members(75));
+    ASSERT_TRUE(c.boot()) << c.describe();
+    begin_transfers(c);
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+    c.kill(2);
+    c.run_for(20ms);
+    c.kill(0);
+    c.run_for(300ms);
+    c.pause(1);
+    c.run_for(away);
+    c.resume(1);
+    c.run_for(100ms);
+    c.start(2);
+    ASSERT_TRUE(becomes_owner(c, 1, 2s)) << away << c.describe();
+    EXPECT_EQ(c.control(1).controller().machine(GroupId(1))->last_takeover()->legs_lost, 0U) << c.describe();
+    expect_done(c);
+  }
+}
+
 TEST(Members, AHandOverAsksThemToo) {
   ClusterInProcess c(members(80));
   ASSERT_TRUE(c.boot()) << c.describe();

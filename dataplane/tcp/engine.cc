@@ -33,6 +33,7 @@ Engine::Engine(const EngineSettings& settings, const Secret& secret, const Shard
       stalled_(soft_),
       sources_(settings.active_legs, secret),
       path_mtus_(secret),
+      resets_(secret),
       time_wait_((settings.legs + 1) / 2),
       upkeep_at_(start) {
   settings_.half_open_max =

@@ -14,6 +14,7 @@
 #include "dataplane/tcp/group.h"
 #include "dataplane/tcp/path_mtu_table.h"
 #include "dataplane/tcp/pipe.h"
+#include "dataplane/tcp/reset_table.h"
 #include "dataplane/tcp/shard.h"
 #include "dataplane/tcp/soft.h"
 #include "dataplane/tcp/source_table.h"
@@ -491,6 +492,7 @@ class Engine {
   BurdenQueue stalled_;
   SourceTable sources_;
   PathMtuTable path_mtus_;
+  ResetTable resets_;
   std::vector<Group> groups_;
   std::vector<Address> addresses_;
   std::vector<Service> services_;

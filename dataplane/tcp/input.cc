@@ -58,7 +58,7 @@ void Engine::receive_without_connection(Arrival& arrival, const FlowKey& key) {
     reason = DropReason::tcp_no_listener;
   } else if (arrival.now < group.cookies_until && open_from_cookie(arrival, key, group_number)) {
     return;
-  } else if (arrival.now < reset_hold_until(group)) {
+  } else if (arrival.now < reset_hold_until(group) && !resets_.contains(key)) {
     return drop(arrival, DropReason::tcp_reset_suppressed);
   }
   // Section 3.10.7.2, fourth: what is neither RST nor ACK nor SYN says nothing to a listener.

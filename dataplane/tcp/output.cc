@@ -389,6 +389,7 @@ void Engine::send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags) {
 
 // The reset that ends a synchronised connection. RFC 7323 section 3.2: it has timestamps when the others had.
 void Engine::send_reset(const Connection& c, Instant now) {
+  if (now < reset_hold_until(groups_[c.group])) resets_.note(c.key);
   wire::TcpSegmentToSend segment;
   segment.key = c.key;
   segment.type_of_service = type_of_service(c);

@@ -18,6 +18,7 @@ void Engine::take_over(GroupIndex index, Epoch epoch, Instant now, Duration rese
   Group& group = groups_[index];
   group.epoch = epoch;
   group.reset_hold_until = now + reset_hold;
+  resets_.clear();  // another owner may have used their numbers since
   // The former owner may have answered with cookies; there is nobody left to ask.
   if (settings_.syn_cookies != SynCookies::never) group.cookies_until = now + kCookieLife;
   group.voice = true;

@@ -58,6 +58,13 @@ bool Host::has_live_talk_on(uint16_t port) const {
   });
 }
 
+const Talk* Host::talk_of(const Tcp& s) const {
+  const bool leaves = s.source == settings_.address;
+  const auto found = live_.find(leaves ? Key{s.destination, s.destination_port, s.source_port}
+                                       : Key{s.source, s.source_port, s.destination_port});
+  return found == live_.end() || (!leaves && s.destination != settings_.address) ? nullptr : found->second;
+}
+
 Talk* Host::of_session(size_t session) {
   for (const auto& talk : talks_)
     if (talk->session == session) return talk.get();

@@ -58,6 +58,8 @@ class Host {
   Instant next_instant(Instant now) const { return port_.has_received() ? now : next_; }
   Talk* of_session(size_t session);  // null: has not spoken
   const std::vector<std::unique_ptr<Talk>>& talks() const { return talks_; }
+  // The connection to which this segment, from here or to here, belongs; null: none.
+  const Talk* talk_of(const Tcp& segment) const;
   bool has_live_talk_on(uint16_t port) const;
   SwitchPort& port() { return port_; }
 

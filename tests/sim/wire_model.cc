@@ -129,6 +129,12 @@ std::optional<Tcp> read_tcp(std::span<const uint8_t> frame) {
   return s;
 }
 
+bool is_reset(std::span<const uint8_t> frame) {
+  constexpr size_t flags = kEthernet + 20 + 13;  // no IPv4 header here has options
+  return frame.size() > flags && frame[12] == 8 && frame[13] == 0 && frame[23] == 6 &&
+         (frame[flags] & kRst) != 0;
+}
+
 std::optional<Arp> read_arp(std::span<const uint8_t> frame) {
   const Reader r(frame);
   if (frame.size() < kEthernet + 28 || r.u16(12) != 0x0806) return std::nullopt;

@@ -42,6 +42,7 @@ struct Arp {
 
 // Empty when the frame is not one, is cut short, or a checksum is wrong.
 std::optional<Tcp> read_tcp(std::span<const uint8_t> frame);
+bool is_reset(std::span<const uint8_t> frame);  // looks at no checksum
 std::optional<Arp> read_arp(std::span<const uint8_t> frame);
 std::vector<uint8_t> write(const Tcp& segment);
 std::vector<uint8_t> write(const Arp& packet);

@@ -46,6 +46,7 @@ World::World(const Settings& settings)
 }
 
 World::~World() {
+  for (const auto& network : networks_) network->on_loss = nullptr;
   for (Slot& slot : slots_) slot.node.reset();
   hosts_.clear();
 }
@@ -77,7 +78,9 @@ void World::make_networks() {
       const uint8_t slot = from.mac().bytes()[4];
       oracle_->observe(slot < kFirstSlotMac ? Oracle::kHost : size_t{slot} - kFirstSlotMac, frame, now_);
       if (settings_.trace) trace(describe_frame(frame));
+      note_reset(frame);
     };
+    networks_[n]->on_loss = [this](std::span<const uint8_t> frame) { note_frame_lost(frame); };
   }
 }
 
@@ -233,7 +236,7 @@ bool World::session_done(size_t index) {
   if (!session_begun_[index]) return false;
   const Plan& plan = scenario_.plans[index];
   const Talk* client = hosts_[0]->of_session(index);
-  if (plan.expects_reset()) return client->over() || client->complete();
+  if (plan.expects_reset()) return client->over() || client->complete() || waits_for_a_lost_reset(index);
   if (!client->complete()) return false;
   if (!plan.is_proxied() || plan.request == 0) return true;
   for (size_t b = 1; b < hosts_.size(); ++b)

@@ -96,6 +96,10 @@ class World {
   void pause(size_t slot, Duration lasts);
   void later(Duration delay, std::function<void()> action);
   void undo_everything();
+  std::optional<size_t> session_of(const Tcp& segment) const;
+  void note_reset(std::span<const uint8_t> frame);
+  void note_frame_lost(std::span<const uint8_t> frame);
+  bool waits_for_a_lost_reset(size_t session);
   void start(size_t slot);
   void kill(size_t slot);
   void note_losses(size_t owner);
@@ -122,6 +126,8 @@ class World {
   size_t begun_ = 0;
   std::vector<char> session_begun_;
   std::set<size_t> lost_;
+  std::set<size_t> reset_said_;  // sessions of which a RST has entered a switch
+  std::set<size_t> reset_lost_;  // of these, those of which a frame was lost then or later
   std::vector<Undo> undo_;
   std::vector<char> fault_applied_;
   Instant trouble_until_{};  // until then a loss of the owner is the second failure at once

@@ -67,14 +67,15 @@ void SwitchPort::hold(bool held) {
 
 void SwitchedNetwork::send(SwitchPort& from, std::span<const uint8_t> frame) {
   if (observer) observer(from, frame);
-  if (from.cut_out) return;
+  if (from.cut_out) return lose(frame);
   wire::EthernetHeader ethernet;
   std::memcpy(&ethernet, frame.data(), sizeof ethernet);
   table_[MacAddress(ethernet.source)] = &from;
   const MacAddress to(ethernet.destination);
   const auto known = table_.find(to);
   if (!to.is_multicast() && known != table_.end()) {
-    if (known->second != nullptr && known->second != &from) enqueue(from, *known->second, frame);
+    if (known->second == nullptr) return lose(frame);
+    if (known->second != &from) enqueue(from, *known->second, frame);
     return;
   }
   for (SwitchPort* port : ports_)
@@ -82,11 +83,11 @@ void SwitchedNetwork::send(SwitchPort& from, std::span<const uint8_t> frame) {
 }
 
 void SwitchedNetwork::enqueue(const SwitchPort& from, SwitchPort& to, std::span<const uint8_t> frame) {
-  if (random_.chance(loss_per_mille, 1000)) return;
+  if (random_.chance(loss_per_mille, 1000)) return lose(frame);
   Instant at = now_;
   if (bits_per_second > 0) {
     at = std::max(at, to.free_at_);
-    if (at - now_ > queue_max) return;
+    if (at - now_ > queue_max) return lose(frame);
     at += Duration(static_cast<int64_t>(frame.size() * 8 * 1'000'000'000 / bits_per_second));
     to.free_at_ = at;
   }
@@ -97,6 +98,7 @@ void SwitchedNetwork::enqueue(const SwitchPort& from, SwitchPort& to, std::span<
   std::vector<uint8_t> bytes(frame.begin(), frame.end());
   constexpr size_t header = sizeof(wire::EthernetHeader);
   if (random_.chance(corrupt_per_mille, 1000)) {
+    lose(frame);
     if (!may_be_damaged(frame)) return;
     bytes[header + random_.below(static_cast<uint32_t>(bytes.size() - header))] ^=
         static_cast<uint8_t>(1 << random_.below(8));
@@ -114,12 +116,15 @@ bool SwitchedNetwork::may_be_damaged(std::span<const uint8_t> frame) const {
 void SwitchedNetwork::lose_in_flight(const SwitchPort& from, uint32_t per_mille) {
   std::vector<InFlight> kept;
   for (; !in_flight_.empty(); in_flight_.pop())
-    if (in_flight_.top().from != &from || !random_.chance(per_mille, 1000)) kept.push_back(in_flight_.top());
+    if (in_flight_.top().from != &from || !random_.chance(per_mille, 1000))
+      kept.push_back(in_flight_.top());
+    else
+      lose(in_flight_.top().bytes);
   for (InFlight& frame : kept) in_flight_.push(std::move(frame));
 }
 
 void SwitchedNetwork::arrive(SwitchPort& to, std::vector<uint8_t> frame) {
-  if (to.cut_in || to.ring_.size() >= SwitchPort::kRing) return;
+  if (to.cut_in || to.ring_.size() >= SwitchPort::kRing) return lose(frame);
   to.ring_.push_back(std::move(frame));
 }
 
@@ -139,11 +144,15 @@ const SwitchPort* SwitchedNetwork::learned(const MacAddress& mac) const {
 // What the switch has learned of a port stays, and leads nowhere, until somebody else speaks.
 void SwitchedNetwork::unplug(SwitchPort& port) {
   std::erase(ports_, &port);
+  for (const std::vector<uint8_t>& frame : port.ring_) lose(frame);
   for (auto& [mac, behind] : table_)
     if (behind == &port) behind = nullptr;
   std::vector<InFlight> kept;
   for (; !in_flight_.empty(); in_flight_.pop())
-    if (in_flight_.top().to != &port) kept.push_back(in_flight_.top());
+    if (in_flight_.top().to != &port)
+      kept.push_back(in_flight_.top());
+    else
+      lose(in_flight_.top().bytes);
   for (InFlight& frame : kept) in_flight_.push(std::move(frame));
 }
 

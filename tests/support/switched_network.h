@@ -75,6 +75,8 @@ class SwitchedNetwork {
   uint64_t bits_per_second = 0;         // towards each port; 0: no limit
   Duration queue_max = 20ms;            // what waits longer for a port is lost
   std::function<void(const SwitchPort& from, std::span<const uint8_t> frame)> observer;
+  // A frame, or a copy of it, gets lost or damaged on its way. Not called for what nobody is plugged in for.
+  std::function<void(std::span<const uint8_t> frame)> on_loss;
 
   void set_now(Instant now) { now_ = now; }
   Instant next_arrival() const { return in_flight_.empty() ? kNever : in_flight_.top().at; }
@@ -101,6 +103,9 @@ class SwitchedNetwork {
   void send(SwitchPort& from, std::span<const uint8_t> frame);
   void enqueue(const SwitchPort& from, SwitchPort& to, std::span<const uint8_t> frame);
   bool may_be_damaged(std::span<const uint8_t> frame) const;
+  void lose(std::span<const uint8_t> frame) const {
+    if (on_loss) on_loss(frame);
+  }
   void arrive(SwitchPort& to, std::vector<uint8_t> frame);
   void unplug(SwitchPort& port);
 

@@ -130,6 +130,27 @@ TEST_F(FloodTest, AnAckThatBringsNoCookieIsLeftAloneAsLongAsCookiesHold) {
   EXPECT_EQ(bench.leg(SegmentBench::flow(40000)), nullptr);
 }
 
+// A reset that arrives before the last data is challenged (RFC 5961 section 3.2): who sent it is to say so
+// again.
+TEST_F(FloodTest, TheChallengeOfOurOwnResetIsAnsweredWhileUnknownConnectionsAreLeftAlone) {
+  flood(100);
+  const FlowKey flow = SegmentBench::flow(40000);
+  const Seq iss = bench.connect(flow, Seq(5));
+  ASSERT_TRUE(works(flow, Seq(5), iss));
+  const uint32_t leg = bench.engine.legs().find({flow.remote, flow.local, flow.remote_port, flow.local_port});
+  ASSERT_NE(leg, tcp::kNone);
+  bench.engine.abort(leg, bench.now);
+  bench.sent.clear();
+  bench.arrive({.key = flow, .seq = Seq(11), .ack = iss + 1, .flags = wire::kAck});
+  ASSERT_EQ(bench.sent.size(), 1U);
+  EXPECT_TRUE(bench.sent[0].segment.has(wire::kRst));
+  EXPECT_EQ(bench.sent[0].segment.seq, iss + 1);
+  bench.engine.take_over(0, Epoch(), bench.now, 3s);  // another node may have had the numbers since
+  bench.sent.clear();
+  bench.arrive({.key = flow, .seq = Seq(11), .ack = iss + 1, .flags = wire::kAck});
+  EXPECT_TRUE(bench.sent.empty());
+}
+
 TEST_F(FloodTest, CookiesAreReadOnlyForAWhile) {
   flood(100);
   const FlowKey flow = SegmentBench::flow(40000);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "common/check.h"
+#include "dataplane/mirror/frame_sealer.h"
 #include "dataplane/wire/ethernet.h"
 
 namespace understudy::mirror {
@@ -49,10 +50,11 @@ rte_mbuf* make_cluster_frame(rte_mempool* pool, const MacAddress& source, const 
   rte_mbuf* frame = rte_pktmbuf_alloc(pool);
   if (frame == nullptr) return nullptr;
   const auto length = static_cast<uint16_t>(kHeaders + view.payload.size());
-  if (rte_pktmbuf_append(frame, length) == nullptr) {
+  if (rte_pktmbuf_tailroom(frame) < length + sizeof(SealTrailer)) {
     rte_pktmbuf_free(frame);
     return nullptr;
   }
+  rte_pktmbuf_append(frame, length);
   write_headers(frame, source, destination, view, cluster);
   std::memcpy(rte_pktmbuf_mtod_offset(frame, uint8_t*, kHeaders), view.payload.data(), view.payload.size());
   return frame;
@@ -153,12 +155,23 @@ void ChannelSender::flush(Instant now) {
 
 void ChannelSender::send(uint32_t sequence, Instant now) {
   Slot& s = slot(sequence);
+  count_sent(s, now);
+  rte_mbuf_refcnt_update(s.frame, 1);  // one for the wire, one for us until it is confirmed
+  sink_.transmit_cluster(s.frame);
+}
+
+void ChannelSender::repeat(uint32_t sequence, Instant now) {
+  Slot& s = slot(sequence);
+  count_sent(s, now);
+  ++retransmitted_;
+  sink_.repeat_cluster(s.frame);
+}
+
+void ChannelSender::count_sent(Slot& s, Instant now) {
   s.sent_at = now;
   last_sent_ = now;
   ++frames_sent_;
   bytes_sent_ += s.frame->pkt_len;
-  rte_mbuf_refcnt_update(s.frame, 1);  // one for the wire, one for us until it is confirmed
-  sink_.transmit_cluster(s.frame);
 }
 
 bool ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
@@ -188,8 +201,7 @@ bool ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
   for (uint32_t sequence = una_; sequence + 3 <= highest; ++sequence) {
     Slot& s = slot(sequence);
     if (s.received || now - s.sent_at < settings_.retransmit_min / 2) continue;
-    ++retransmitted_;
-    send(sequence, now);
+    repeat(sequence, now);
   }
   return true;
 }
@@ -202,9 +214,8 @@ void ChannelSender::tick(Instant now) {
     uint32_t sent = 0;
     for (uint32_t sequence = una_; sequence != next_ && sent < kBurst; ++sequence) {
       if (slot(sequence).received || now - slot(sequence).sent_at < settings_.retransmit_min) continue;
-      ++retransmitted_;
       ++sent;
-      send(sequence, now);
+      repeat(sequence, now);
     }
     retransmit_wait_ = std::min<Duration>(2 * retransmit_wait_, 20ms);
     retransmit_at_ = now + retransmit_wait_;

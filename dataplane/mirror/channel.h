@@ -20,7 +20,7 @@ namespace understudy::mirror {
 // The peer channel: an ordered, reliable stream of frames for one group, from one worker of its owner to one
 // worker of its standby. Frames are numbered from 1 within a generation; the receiver acknowledges what it
 // has applied, cumulatively and with a bitmap of the 64 frames that follow, and the sender repeats what is
-// missing. A frame is never changed once it is sent.
+// missing. A frame's payload is never changed once it is sent.
 
 struct MirrorDataHeader {
   be64_t to_boot;     // the incarnation that this stream was opened with; another one ignores it
@@ -68,7 +68,11 @@ struct ChannelAddress {
 class FrameSink {
  public:
   virtual ~FrameSink() = default;
+  // Takes one reference. The sender may have another one and keep the frame as the call leaves it, sealed
+  // perhaps; from then on everybody only reads it.
   virtual void transmit_cluster(rte_mbuf* frame) = 0;
+  // Once more what transmit_cluster left; takes no reference.
+  virtual void repeat_cluster(rte_mbuf* sent) = 0;
 };
 
 class ChannelSender {
@@ -121,6 +125,8 @@ class ChannelSender {
   Slot& slot(uint32_t sequence) { return slots_[sequence & (settings_.window - 1)]; }
   bool start_frame();
   void send(uint32_t sequence, Instant now);
+  void repeat(uint32_t sequence, Instant now);
+  void count_sent(Slot& s, Instant now);
   void release_all();
 
   Settings settings_;
@@ -206,7 +212,8 @@ struct MirrorSubject {
 std::optional<MirrorSubject> subject_of_data(std::span<const uint8_t> payload);
 std::optional<MirrorSubject> subject_of_ack(std::span<const uint8_t> payload);
 
-// An Ethernet frame with cluster header and `payload` for `destination`. Null when the pool is empty.
+// An Ethernet frame with cluster header and `payload` for `destination`, in a buffer with room for its seal.
+// Null when the pool is empty.
 rte_mbuf* make_cluster_frame(rte_mempool* pool, const MacAddress& source, const MacAddress& destination,
                              const ClusterFrameView& view, uint32_t cluster);
 

@@ -1,6 +1,7 @@
 #include "dataplane/mirror/frame_sealer.h"
 
 #include <cstring>
+#include <utility>
 
 #include "common/check.h"
 
@@ -22,7 +23,8 @@ FrameSealer::FrameSealer(const seal::KeyRing& keys, NodeId node, BootId boot, si
 }
 
 void FrameSealer::set_keys(const seal::KeyRing& keys) {
-  key_id_ = keys.sealing.id;
+  std::swap(aead_, former_);
+  former_id_ = std::exchange(key_id_, keys.sealing.id);
   aead_.set_key(seal::FrameKeys(keys.sealing).of(node_, boot_));
 }
 
@@ -42,6 +44,24 @@ void FrameSealer::seal(std::span<const uint8_t> plain, unsigned link, uint8_t* o
   constexpr size_t kAfterTag = offsetof(SealTrailer, link);
   std::memcpy(out + plain.size() + kAfterTag, reinterpret_cast<const uint8_t*>(&trailer) + kAfterTag,
               sizeof trailer - kAfterTag);
+}
+
+bool FrameSealer::seal_again(std::span<const uint8_t> sealed, unsigned link, uint8_t* out) {
+  const size_t plain = sealed.size() - sizeof(SealTrailer);
+  ClusterFrameHeader header;
+  SealTrailer trailer;
+  std::memcpy(&header, sealed.data(), sizeof header);
+  std::memcpy(&trailer, sealed.data() + plain, sizeof trailer);
+  const uint32_t key = header.cluster.get();
+  if (key != key_id_ && key != former_id_) return false;
+  std::memcpy(out, sealed.data(), plain);
+  const bool opened =
+      (key == key_id_ ? aead_ : former_)
+          .open(nonce_of(header.from_worker, trailer.link, trailer.number.get()), {out, sizeof header},
+                {out + sizeof header, plain - sizeof header}, trailer.tag);
+  invariant(opened, "a frame that we have sealed and kept does not open");
+  seal({out, plain}, link, out);
+  return true;
 }
 
 }  // namespace understudy::mirror

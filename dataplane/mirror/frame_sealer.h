@@ -35,14 +35,19 @@ class FrameSealer {
   // From now on with another key. Numbers go on, so going back to a former key is safe too.
   void set_keys(const seal::KeyRing& keys);
   // `plain` is a header and its payload, without padding; `out` gets plain.size() + sizeof(SealTrailer)
-  // bytes and does not overlap it.
+  // bytes. It may be `plain` itself, not overlap it otherwise.
   void seal(std::span<const uint8_t> plain, unsigned link, uint8_t* out);
+  // What seal() wrote, under a number of its own: a frame that goes out twice is no replay. `out` gets
+  // sealed.size() bytes and does not overlap it. False, and nothing to send: the key has changed twice since.
+  bool seal_again(std::span<const uint8_t> sealed, unsigned link, uint8_t* out);
 
  private:
   NodeId node_;
   BootId boot_;
   uint32_t key_id_ = 0;
+  uint32_t former_id_ = 0;
   seal::Aead aead_;
+  seal::Aead former_;              // opens what was sealed before the key changed
   std::vector<uint64_t> numbers_;  // the last one used, by link
 };
 

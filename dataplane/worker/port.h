@@ -29,7 +29,8 @@ class Port {
   // Fills `frames` from the front and returns how many. Each is one linear mbuf that the caller now owns.
   virtual uint16_t receive(std::span<rte_mbuf*> frames) = 0;
   // Takes all of `frames`; what the device does not take is freed and counted. Each is one linear mbuf, at
-  // most mtu() bytes after its Ethernet header.
+  // most mtu() bytes after its Ethernet header. One with further references is only read: the mirror's
+  // channel keeps what it may have to send again.
   virtual void transmit(std::span<rte_mbuf*> frames) = 0;
   // The worker on this end has fallen silent (see SharedSigns::silences): what it has handed over to other
   // workers and has not left yet is not to leave any more. For ports whose frames go by way of others.

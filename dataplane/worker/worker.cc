@@ -179,10 +179,12 @@ bool Worker::send_on_all_links(mirror::ClusterFrameKind kind, std::span<const ui
   for (unsigned port = 0; port < settings_.ports.size(); ++port) {
     rte_mbuf* frame = mirror::make_cluster_frame(pool_, settings_.ports[port].port->mac(),
                                                  wire::kClusterMulticast, view, settings_.cluster);
-    if (frame == nullptr)
+    if (frame == nullptr) {
       drops_.count(DropReason::mbuf_pool_empty);
-    else
-      any |= emit_sealed(port, frame);
+      continue;
+    }
+    emit_sealed(port, frame);
+    any = true;
   }
   return any;
 }
@@ -194,15 +196,9 @@ void Worker::greet(Instant now) {
   send_on_all_links(mirror::ClusterFrameKind::greeting, opener_.greeting());
 }
 
-bool Worker::emit_sealed(unsigned port, rte_mbuf* plain) {
-  rte_mbuf* sealed = mirror::seal_frame(pool_, plain, sealer_, port);
-  rte_pktmbuf_free(plain);
-  if (sealed == nullptr) {
-    drops_.count(DropReason::mbuf_pool_empty);
-    return false;
-  }
-  emit(port, sealed);
-  return true;
+void Worker::emit_sealed(unsigned port, rte_mbuf* frame) {
+  mirror::seal_frame(frame, sealer_, port);
+  emit(port, frame);
 }
 
 void Worker::publish_status() {
@@ -270,6 +266,12 @@ void Worker::transmit(rte_mbuf* frame, const FlowKey& key) {
 
 void Worker::transmit_cluster(rte_mbuf* frame) {
   emit_sealed(peer_port_, frame);
+}
+
+void Worker::repeat_cluster(rte_mbuf* sent) {
+  rte_mbuf* again = mirror::seal_frame_again(pool_, sent, sealer_, peer_port_);
+  if (again == nullptr) return drops_.count(DropReason::mbuf_pool_empty);
+  emit(peer_port_, again);
 }
 
 void Worker::emit(unsigned port, rte_mbuf* frame) {

@@ -110,7 +110,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   bool beat(Instant now);
   bool send_on_all_links(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
   void greet(Instant now);
-  bool emit_sealed(unsigned port, rte_mbuf* plain);
+  void emit_sealed(unsigned port, rte_mbuf* frame);
   void publish_status();
   void publish_streams(tcp::GroupIndex group);
   void send_ports();
@@ -228,6 +228,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   void answer(rte_mbuf* frame, const FlowKey& key, tcp::Origin origin) override;
   void note_first_packet();
   void transmit_cluster(rte_mbuf* frame) override;
+  void repeat_cluster(rte_mbuf* sent) override;
   void emit(unsigned port, rte_mbuf* frame) override;
 
   WorkerSettings settings_;

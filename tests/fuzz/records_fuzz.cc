@@ -18,6 +18,7 @@ constexpr BootId kOwnersBoot{2};
 
 struct NoWire final : mirror::FrameSink {
   void transmit_cluster(rte_mbuf* frame) override { rte_pktmbuf_free(frame); }
+  void repeat_cluster(rte_mbuf*) override {}
 };
 
 tcp::EngineSettings settings() {

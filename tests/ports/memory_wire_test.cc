@@ -25,6 +25,20 @@ TEST_F(MemoryWireTest, TheSameBufferComesOutAtTheOtherEndInOrder) {
   rte_pktmbuf_free_bulk(received, 2);
 }
 
+TEST_F(MemoryWireTest, AFrameThatItsSenderKeepsComesOutAsACopy) {
+  rte_mbuf* kept = frame(1);
+  rte_mbuf_refcnt_update(kept, 1);
+  rte_mbuf* sent[] = {kept};
+  wire_.end(0).transmit(sent);
+  rte_mbuf* received[8];
+  ASSERT_EQ(wire_.end(1).receive(received), 1);
+  EXPECT_NE(received[0], kept);
+  EXPECT_EQ(frame_number(bytes_of(*received[0])), 1u);
+  EXPECT_EQ(rte_mbuf_refcnt_read(kept), 1);
+  rte_pktmbuf_free(received[0]);
+  rte_pktmbuf_free(kept);
+}
+
 TEST_F(MemoryWireTest, WhatDoesNotFitIsCountedAndFreed) {
   const uint32_t before = pool_statistics(*bench().pool).in_use;
   for (uint32_t i = 0; i < 6; ++i) transmit(1, frame(i));

@@ -44,6 +44,10 @@ struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
   Node(MirroredPair& p, const tcp::EngineSettings& settings, uint64_t seed);
   void transmit(rte_mbuf* frame, const FlowKey& key) override { pair.transmit(*this, frame, key); }
   void transmit_cluster(rte_mbuf* frame) override { pair.transmit_cluster(*this, frame); }
+  void repeat_cluster(rte_mbuf* sent) override {
+    rte_mbuf_refcnt_update(sent, 1);
+    transmit_cluster(sent);
+  }
 
   MirroredPair& pair;
   Random random;

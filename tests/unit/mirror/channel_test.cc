@@ -79,6 +79,10 @@ class Channel : public testing::Test, public FrameSink {
     if (random.chance(duplicates, 1000)) push(rte_pktmbuf_copy(copy, test_mbuf_pool(), 0, UINT32_MAX));
     push(copy);
   }
+  void repeat_cluster(rte_mbuf* frame) override {
+    rte_mbuf_refcnt_update(frame, 1);
+    transmit_cluster(frame);
+  }
   void push(rte_mbuf* frame) {
     const Duration extra = random.chance(reorder, 1000) ? Duration(100us) * random.below(10) : 0us;
     wire_.push({now + 100us + extra, order_++, frame});

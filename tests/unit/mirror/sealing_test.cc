@@ -269,5 +269,34 @@ TEST(KeyRotation, ANumberIsNotUsedAgainWhenAKeyComesBack) {
   EXPECT_EQ(b.refuses(a.beat()), std::nullopt);
 }
 
+TEST(Repetition, IsNoReplayAndSaysTheSame) {
+  End a(kA, 11), b(kB, 22);
+  const auto first = a.says(ClusterFrameKind::mirror_data, {1, 2, 3, 4}, 1, 2);
+  std::vector<uint8_t> again(first.size()), third(first.size());
+  ASSERT_TRUE(a.sealer.seal_again(first, 1, again.data()));
+  ASSERT_TRUE(a.sealer.seal_again(again, 1, third.data()));
+  for (const auto& frame : {third, first, again}) {
+    const auto opened = b.hears(frame);
+    ASSERT_TRUE(std::holds_alternative<FrameOpener::Opened>(opened));
+    const auto& view = std::get<FrameOpener::Opened>(opened).view;
+    EXPECT_EQ(std::vector<uint8_t>(view.payload.begin(), view.payload.end()),
+              std::vector<uint8_t>({1, 2, 3, 4}));
+    EXPECT_EQ(view.from_worker, 2);
+    EXPECT_EQ(b.refuses(frame), DropReason::cluster_replayed);
+  }
+}
+
+TEST(Repetition, OutlivesOneChangeOfTheKey) {
+  End a(kA, 11, ring("old secret")), b(kB, 22, ring("new secret"));
+  const auto frame = a.says(ClusterFrameKind::mirror_data);
+  std::vector<uint8_t> again(frame.size());
+  a.sealer.set_keys(ring("new secret"));
+  ASSERT_TRUE(a.sealer.seal_again(frame, 0, again.data()));
+  EXPECT_EQ(b.refuses(frame), DropReason::cluster_stranger);
+  EXPECT_EQ(b.refuses(again), std::nullopt);
+  a.sealer.set_keys(ring("third secret"));
+  EXPECT_FALSE(a.sealer.seal_again(frame, 0, again.data()));
+}
+
 }  // namespace
 }  // namespace understudy::mirror

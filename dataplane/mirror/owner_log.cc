@@ -247,8 +247,11 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
     engine_.pipes().note_logged(rx, rx.logged + take);
     // Before the peer's SYN there is nothing to be acknowledged, and no number to compare with.
     if (c.state == tcp::State::syn_sent) return true;
-    gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt,
-                                            c.rcv.edge, last ? tx.tail : 0};
+    if (gate_is_open_)
+      engine_.commit(c, nxt, c.rcv.edge, last ? tx.tail : 0);
+    else
+      gates_[gate_tail_++ % gates_.size()] = {channel_.current_sequence(), engine_.legs().id_of(leg), nxt,
+                                              c.rcv.edge, last ? tx.tail : 0};
     if (last) return true;
   }
 }

@@ -31,6 +31,8 @@ class OwnerLog {
   enum class Beginning : uint8_t { anew, inherited };
   void open(const ChannelAddress& address, uint32_t streams, uint32_t generation, Instant now,
             Beginning beginning = Beginning::anew);
+  // See WorkerSettings::gates_acknowledgements.
+  void leave_gate_open() { gate_is_open_ = true; }
   // Unprotects all legs of this stream.
   void drop(Instant now);
   bool carries(const tcp::Connection& c) const {
@@ -123,6 +125,7 @@ class OwnerLog {
   std::vector<Gate> gates_;  // a ring
   uint64_t gate_head_ = 0;
   uint64_t gate_tail_ = 0;
+  bool gate_is_open_ = false;
   uint32_t snapshot_next_ = 0;
   uint32_t snapshot_legs_ = 0;
   uint32_t snapshot_end_sequence_ = 0;  // 0: not written yet

@@ -67,6 +67,7 @@ void Worker::open_streams(tcp::GroupIndex group, Instant now, mirror::OwnerLog::
   ++generation_;
   for (uint16_t worker = 0; worker < mirror.standby.workers; ++worker) {
     mirror.logs.push_back(std::make_unique<mirror::OwnerLog>(channel, group, worker, engine_, pool_, sink));
+    if (!settings_.gates_acknowledgements) mirror.logs.back()->leave_gate_open();
     mirror.logs.back()->open(channel_address(group, mirror.standby, static_cast<uint8_t>(worker)),
                              mirror.standby.workers, generation_, now, beginning);
   }

@@ -103,6 +103,9 @@ struct WorkerSettings {
   Duration reset_hold = 3s;
   tcp::EngineSettings engine;
   uint32_t mirror_window = 1024;  // frames, of each stream
+  // False: what is written to the standby counts as confirmed at once, and promise 1 does not hold. For
+  // measuring what the gate costs; no configuration says it.
+  bool gates_acknowledgements = true;
   std::vector<PortSetup> ports;
   std::vector<RouteSetup> routes;
   std::vector<GroupSetup> groups;

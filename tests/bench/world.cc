@@ -159,6 +159,7 @@ worker::WorkerSettings World::worker_settings(uint16_t number, Wires& wires, Mem
   s.engine.pinned_max = s.engine.chunks * 2304ULL;
   s.engine.time_wait = settings_.time_wait;
   s.mirror_window = 2048;
+  s.gates_acknowledgements = settings_.gated;
   s.ports.push_back(
       {&wires.front.end(0), "front", false, {{address(10, static_cast<uint8_t>(10 + host)), 24}}});
   s.ports.push_back(

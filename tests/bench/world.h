@@ -25,6 +25,7 @@ double ticks_per_second();
 struct WorldSettings {
   bool standby = false;
   bool standby_joins_later = false;  // only when introduce_standby() is called
+  bool gated = true;                 // acknowledgements wait for the standby
   uint32_t legs = 4096;              // of the owner and of the standby
   uint32_t buffers = 65535;
   uint32_t active_legs = 4096;

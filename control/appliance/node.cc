@@ -78,13 +78,28 @@ Status Node::open(const std::string& node_name) {
                              made.message())};
   pool_ = std::move(made).value();
   if (const Status opened = open_ports(); !opened) return opened;
-  if (config_.cluster.arbiter == config::Arbiter::members) {
+  if (const Status opened = open_arbiter(); !opened) return opened;
+  make_workers(seed);
+  return {};
+}
+
+// What the arbiter needs outside: a file, or the way to etcd.
+Status Node::open_arbiter() {
+  const config::ClusterConfig& cluster = config_.cluster;
+  if (cluster.arbiter == config::Arbiter::members) {
     auto keeper = PromiseKeeper::open(node_->promises, [this] { control_wakeup_->ring(); });
     if (!keeper)
       return Error{fmt::format("{}: node {}: {}", node_->mark.to_string(), node_->name, keeper.message())};
     keeper_ = std::move(keeper).value();
   }
-  make_workers(seed);
+  if (cluster.arbiter == config::Arbiter::etcd) {
+    const config::EtcdConfig& etcd = *cluster.etcd;
+    auto transport =
+        etcd::CurlTransport::start({etcd.endpoints, etcd.ca_file, etcd.certificate_file, etcd.key_file},
+                                   [this] { control_wakeup_->ring(); });
+    if (!transport) return Error{fmt::format("{}: etcd: {}", config_.file, transport.message())};
+    transport_ = std::move(transport).value();
+  }
   return {};
 }
 
@@ -166,7 +181,8 @@ void Node::make_workers(uint64_t seed) {
                                 .macs = macs,
                                 .pool = pool_.get(),
                                 .now = clock_->now(),
-                                .leases = leases_};
+                                .leases = leases_,
+                                .transport = transport_.get()};
   if (keeper_ != nullptr) {
     control.memory = keeper_->found();
     control.keep = [this](const cluster::Keep& keep) { keeper_->keep(keep); };
@@ -307,14 +323,16 @@ int Node::run() {
   PortWaiter waiter(*control_wakeup_);
   const auto is_urgent = [this] {
     if (keeper_ != nullptr && keeper_->has_done()) return true;
+    if (transport_ != nullptr && transport_->has_replies()) return true;
     return std::ranges::any_of(lcores_, [](const auto& lcore) { return lcore->worker->is_urgent(); });
   };
   bool retiring = false;
   while (true) {
     {
       const std::lock_guard lock(control_mutex_);
-      const Instant now = clock_->now();
       for (const auto& lcore : lcores_) lcore->worker->take_urgent();
+      control_->gather();
+      const Instant now = clock_->now();
       if (keeper_ != nullptr)
         for (const PromiseKeeper::Done& done : keeper_->take_done())
           control_->on_kept(done.sequence, done.is_kept, now);
@@ -346,6 +364,7 @@ Node::~Node() {
   // Workers and rings hold buffers of the pool, ports too: the pool goes last, and with it the environment.
   control_.reset();
   keeper_.reset();
+  transport_.reset();
   lcores_.clear();
   distributors_.clear();
   handovers_.clear();

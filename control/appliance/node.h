@@ -12,6 +12,7 @@
 #include "control/appliance/promise_keeper.h"
 #include "control/config/config.h"
 #include "control/console/views.h"
+#include "control/etcd/curl_transport.h"
 #include "dataplane/dpdk/clock.h"
 #include "dataplane/dpdk/eal.h"
 #include "dataplane/dpdk/ethdev_port.h"
@@ -59,6 +60,7 @@ class Node final : public console::Source {
   Node(config::Config config, const RunOptions& options) : config_(std::move(config)), options_(options) {}
   Status open(const std::string& node_name);
   Status open_ports();
+  Status open_arbiter();
   Port& port_at(size_t index) const { return *seen_ports_[index]; }  // without tags and fragments
   void make_workers(uint64_t seed);
   void make_leases();
@@ -90,8 +92,9 @@ class Node final : public console::Source {
   std::vector<std::unique_ptr<Lcore>> lcores_;
   std::unique_ptr<NodeControl> control_;
   std::unique_ptr<PromiseKeeper> keeper_;
-  std::unique_ptr<Wakeup> control_wakeup_;  // rung by workers whose report must not wait
-  std::mutex control_mutex_;                // the control loop's round against the console's looks
+  std::unique_ptr<etcd::CurlTransport> transport_;  // to etcd
+  std::unique_ptr<Wakeup> control_wakeup_;          // rung by workers whose report must not wait
+  std::mutex control_mutex_;                        // the control loop's round against the console's looks
   Instant started_{};
   std::atomic<bool> quit_{false};
   std::atomic<bool> stop_workers_{false};

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "common/check.h"
 #include "control/appliance/wiring.h"
 #include "dataplane/mirror/cluster_frame.h"
 #include "dataplane/wire/ethernet.h"
@@ -18,9 +19,8 @@ constexpr Duration kClockMargin = 500ms;
 using worker::Command;
 using worker::Report;
 
-std::unique_ptr<cluster::Arbiter> make_arbiter(const NodeControl::Settings& settings) {
+std::unique_ptr<cluster::Arbiter> make_members(const NodeControl::Settings& settings) {
   const config::Config& config = *settings.config;
-  if (config.cluster.arbiter == config::Arbiter::none) return nullptr;
   cluster::MembersArbiter::Settings members;
   members.self = settings.node->id;
   members.boot = settings.boot;
@@ -28,6 +28,24 @@ std::unique_ptr<cluster::Arbiter> make_arbiter(const NodeControl::Settings& sett
   for (const config::GroupConfig& group : config.groups) members.groups.push_back(group.id);
   members.lease = config.cluster.lease_length();
   return std::make_unique<cluster::MembersArbiter>(std::move(members), settings.memory, settings.now);
+}
+
+std::unique_ptr<cluster::Arbiter> make_etcd(const NodeControl::Settings& settings) {
+  invariant(settings.transport != nullptr, "arbiter etcd without a way to etcd");
+  return std::make_unique<etcd::EtcdArbiter>(etcd_settings(*settings.config, *settings.node, settings.boot),
+                                             *settings.transport, settings.now);
+}
+
+std::unique_ptr<cluster::Arbiter> make_arbiter(const NodeControl::Settings& settings) {
+  switch (settings.config->cluster.arbiter) {
+    case config::Arbiter::none:
+      return nullptr;
+    case config::Arbiter::members:
+      return make_members(settings);
+    case config::Arbiter::etcd:
+      return make_etcd(settings);
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -46,6 +64,11 @@ NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> 
           Random(random.next()), make_arbiter(settings)),
       health_(health::pools_from(*settings.config), Random(random.next())),
       witnesses_(witnesses(*settings.config, *settings.node)) {}
+
+NodeControl::~NodeControl() {
+  for (const Report& report : reports_)
+    if (report.kind == Report::Kind::cluster_frame) rte_pktmbuf_free(report.frame);
+}
 
 void NodeControl::event(LogLevel level, const std::string& subject, const std::string& sentence,
                         Instant now) {
@@ -106,76 +129,81 @@ void NodeControl::round(Instant now) {
   update_beats();
 }
 
-void NodeControl::take_reports(Instant now) {
+void NodeControl::gather() {
   Report report;
-  for (worker::Worker* worker : workers_) {
-    while (worker->reports().receive(report)) {
-      switch (report.kind) {
-        case Report::Kind::cluster_frame:
-          take_cluster_frame(report, now);
-          rte_pktmbuf_free(report.frame);
-          break;
-        case Report::Kind::check_result:
-          apply_health(health_.on_result(health::CheckId(report.number), report.flag, now), now);
-          break;
-        case Report::Kind::witness_answer:
-          do_actions(controller_.on_witness_answer(now), now);
-          break;
-        case Report::Kind::stalled:
-          event(LogLevel::warning, fmt::format("worker {}", report.worker),
-                fmt::format("was away for {} ms{}", report.number / 1'000'000,
-                            report.flag ? ", opening its ports again" : ""),
-                now);
-          // Opening them may itself take longer than dead_after: that is no reason to do it once more.
-          if (!report.flag && Duration(report.number) > settings_.config->cluster.dead_after())
-            reopen_wished_ = true;
-          if (report.silenced) silence_ = std::max(silence_, report.silence);
-          do_actions(controller_.on_worker_stall(Duration(report.number), report.silenced, now), now);
-          break;
-        case Report::Kind::first_packet:
-          controller_.note_first_packet(report.group, report.when);
-          break;
-        case Report::Kind::promoted:
-          note_promoted(report, now);
-          break;
-        case Report::Kind::handed:
-          note_handed(report, now);
-          break;
-        case Report::Kind::hand_over_refused:
-          do_actions(
-              controller_.on_hand_over_refused(
-                  report.group, fmt::format("worker {} has no synced standby there", report.worker), now),
-              now);
-          break;
-        case Report::Kind::cut_off:
-          do_actions(controller_.on_cut_off(report.group, report.node, now), now);
-          break;
-        case Report::Kind::standby_dropped:
-          event(LogLevel::warning, fmt::format("worker {}", report.worker),
-                fmt::format("standby confirmed nothing for {} ms: dropped, connections are unprotected",
-                            to_ms(settings_.config->cluster.standby_timeout)),
-                now);
-          do_actions(controller_.on_standby_dropped(report.group, report.node, now), now);
-          break;
-        case Report::Kind::standby_silent:
-          do_actions(controller_.release_standby(report.group, now), now);
-          break;
-        case Report::Kind::beat_sent:
-          do_actions(controller_.on_beat_sent(static_cast<uint32_t>(report.number), report.when, now), now);
-          break;
-        case Report::Kind::lease_lost:
-          // Whatever waits in a port was made while we could still speak.
-          reopen_wished_ = true;
-          do_actions(controller_.on_lease_lost(report.group, now), now);
-          break;
-        case Report::Kind::rival:
-          event(LogLevel::warning, fmt::format("port {}", settings_.node->ports[report.port].name),
-                fmt::format("{} also claims {}: announced again", report.mac.to_string(),
-                            report.address.to_string()),
-                now);
-          break;
-      }
-    }
+  for (worker::Worker* worker : workers_)
+    while (worker->reports().receive(report)) reports_.push_back(report);
+  if (settings_.transport != nullptr) settings_.transport->gather();
+}
+
+void NodeControl::take_reports(Instant now) {
+  for (const Report& report : std::exchange(reports_, {})) take_report(report, now);
+}
+
+void NodeControl::take_report(const Report& report, Instant now) {
+  switch (report.kind) {
+    case Report::Kind::cluster_frame:
+      take_cluster_frame(report, now);
+      rte_pktmbuf_free(report.frame);
+      break;
+    case Report::Kind::check_result:
+      apply_health(health_.on_result(health::CheckId(report.number), report.flag, now), now);
+      break;
+    case Report::Kind::witness_answer:
+      do_actions(controller_.on_witness_answer(now), now);
+      break;
+    case Report::Kind::stalled:
+      event(LogLevel::warning, fmt::format("worker {}", report.worker),
+            fmt::format("was away for {} ms{}", report.number / 1'000'000,
+                        report.flag ? ", opening its ports again" : ""),
+            now);
+      // Opening them may itself take longer than dead_after: that is no reason to do it once more.
+      if (!report.flag && Duration(report.number) > settings_.config->cluster.dead_after())
+        reopen_wished_ = true;
+      if (report.silenced) silence_ = std::max(silence_, report.silence);
+      do_actions(controller_.on_worker_stall(Duration(report.number), report.silenced, now), now);
+      break;
+    case Report::Kind::first_packet:
+      controller_.note_first_packet(report.group, report.when);
+      break;
+    case Report::Kind::promoted:
+      note_promoted(report, now);
+      break;
+    case Report::Kind::handed:
+      note_handed(report, now);
+      break;
+    case Report::Kind::hand_over_refused:
+      do_actions(controller_.on_hand_over_refused(
+                     report.group, fmt::format("worker {} has no synced standby there", report.worker), now),
+                 now);
+      break;
+    case Report::Kind::cut_off:
+      do_actions(controller_.on_cut_off(report.group, report.node, now), now);
+      break;
+    case Report::Kind::standby_dropped:
+      event(LogLevel::warning, fmt::format("worker {}", report.worker),
+            fmt::format("standby confirmed nothing for {} ms: dropped, connections are unprotected",
+                        to_ms(settings_.config->cluster.standby_timeout)),
+            now);
+      do_actions(controller_.on_standby_dropped(report.group, report.node, now), now);
+      break;
+    case Report::Kind::standby_silent:
+      do_actions(controller_.release_standby(report.group, now), now);
+      break;
+    case Report::Kind::beat_sent:
+      do_actions(controller_.on_beat_sent(static_cast<uint32_t>(report.number), report.when, now), now);
+      break;
+    case Report::Kind::lease_lost:
+      // Whatever waits in a port was made while we could still speak.
+      reopen_wished_ = true;
+      do_actions(controller_.on_lease_lost(report.group, now), now);
+      break;
+    case Report::Kind::rival:
+      event(LogLevel::warning, fmt::format("port {}", settings_.node->ports[report.port].name),
+            fmt::format("{} also claims {}: announced again", report.mac.to_string(),
+                        report.address.to_string()),
+            now);
+      break;
   }
 }
 

@@ -13,6 +13,7 @@
 #include "control/cluster/controller.h"
 #include "control/cluster/members_arbiter.h"
 #include "control/config/config.h"
+#include "control/etcd/transport.h"
 #include "control/health/health_checker.h"
 #include "dataplane/worker/worker.h"
 
@@ -38,17 +39,26 @@ class NodeControl {
     std::vector<MacAddress> macs;  // of the ports, in the configuration's order
     rte_mempool* pool = nullptr;   // for broadcasts
     Instant now;
-    // Under an arbiter: what the workers' WorkerSettings have too; what a former life has kept; and how to
-    // keep something, which on_kept() answers.
+    // Under an arbiter: what the workers' WorkerSettings have too.
     std::shared_ptr<worker::Leases> leases = {};
+    // Arbiter etcd: the way there. It outlives this.
+    etcd::Transport* transport = nullptr;
+    // Arbiter members: what a former life has kept; and how to keep something, which on_kept() answers.
     cluster::KeptMemory memory = {};
     std::function<void(const cluster::Keep&)> keep = {};
   };
   using LogLine = std::function<void(const NodeEvent&)>;
   NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random, LogLine log);
 
+  ~NodeControl();
+  NodeControl(const NodeControl&) = delete;
+  NodeControl& operator=(const NodeControl&) = delete;
+
   void start(Instant now);
-  // Takes the workers' reports, lets time pass, tells the workers what follows. Call every few milliseconds.
+  // What workers, and etcd, have said up to now. Before the clock is read for round(): promises to wait count
+  // from the moment in which something was heard, and must not begin before it.
+  void gather();
+  // Takes what was gathered, lets time pass, tells the workers what follows. Call every few milliseconds.
   void round(Instant now);
   Instant next_deadline() const;
   // Planned hand-over of a group that this node owns to its synced standby. A sentence if it cannot be begun;
@@ -91,6 +101,7 @@ class NodeControl {
   };
 
   void take_reports(Instant now);
+  void take_report(const worker::Report& report, Instant now);
   void take_cluster_frame(const worker::Report& report, Instant now);
   void take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, const MacAddress& mac, Instant now);
   void do_actions(const cluster::Actions& actions, Instant now);
@@ -133,6 +144,7 @@ class NodeControl {
   // Streams to us that their owner has dropped: (group, owner, its worker) -> generation.
   std::map<std::tuple<GroupId, NodeId, uint16_t>, uint32_t> told_stale_;
   std::vector<mirror::GroupBeat> beats_told_;
+  std::vector<worker::Report> reports_;  // gathered
   std::deque<NodeEvent> events_;
   std::optional<std::string> stop_;
   bool reopen_wished_ = false;

@@ -124,6 +124,26 @@ std::vector<worker::LeasedPort::Address> leased_addresses(const config::Config& 
   return addresses;
 }
 
+// Names of keys are those of the configuration: nodes of the same cluster find the same key.
+etcd::EtcdArbiter::Settings etcd_settings(const config::Config& config, const config::NodeConfig& node,
+                                          BootId boot) {
+  const config::ClusterConfig& cluster = config.cluster;
+  etcd::EtcdArbiter::Settings settings;
+  settings.self = node.id;
+  settings.boot = boot;
+  for (const config::NodeConfig& each : config.nodes) settings.nodes.emplace_back(each.id, each.name);
+  for (const config::GroupConfig& group : config.groups)
+    settings.groups.push_back({.id = group.id,
+                               .key = cluster.etcd->prefix + cluster.name + "/" + group.name,
+                               .candidates = group.successors});
+  settings.lease = cluster.lease_length();
+  settings.timeout = cluster.etcd_timeout();
+  settings.renew_before = settings.lease * 5 / 16;
+  settings.renew_before_by_swap = settings.lease * 5 / 8;
+  settings.retry = settings.lease / 8;
+  return settings;
+}
+
 std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node) {
   std::vector<IpAddress> found;
   const auto add = [&](const IpAddress& address) {

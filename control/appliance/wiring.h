@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "control/config/config.h"
+#include "control/etcd/etcd_arbiter.h"
 #include "dataplane/worker/settings.h"
 
 namespace understudy::appliance {
@@ -24,6 +25,10 @@ uint32_t cluster_id(const config::ClusterConfig& cluster);
 
 // The addresses of groups: frames that speak for them leave only while a lease lives.
 std::vector<worker::LeasedPort::Address> leased_addresses(const config::Config& config);
+
+// For the arbiter etcd.
+etcd::EtcdArbiter::Settings etcd_settings(const config::Config& config, const config::NodeConfig& node,
+                                          BootId boot);
 
 // Addresses whose answer shows that this node's networks work: gateways and backends that are on-link.
 std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node);

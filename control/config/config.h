@@ -24,7 +24,7 @@ struct Mark {
   std::string to_string() const;
 };
 
-enum class Arbiter { none, members };
+enum class Arbiter { none, members, etcd };
 enum class Idle { poll, adaptive };
 enum class ArpPolicy {
   virtual_mac,
@@ -146,6 +146,15 @@ struct TcpConfig {
   unsigned hop_limit = 64;               // or time to live
 };
 
+// Where the arbiter `etcd` is.
+struct EtcdConfig {
+  std::vector<std::string> endpoints;  // http://HOST:PORT or https://HOST:PORT; one is asked after the other
+  std::string prefix = "understudy/";  // of the keys: PREFIX CLUSTER "/" GROUP
+  Duration timeout{0};                 // of a request, as configured; zero: half a lease
+  std::string ca_file;                 // of the servers' certificates; empty: the system's
+  std::string certificate_file, key_file;  // by which this node shows itself; empty: not at all
+};
+
 struct ClusterConfig {
   std::string name;
   Arbiter arbiter = Arbiter::none;
@@ -159,11 +168,16 @@ struct ClusterConfig {
       60ms;  // silence on the mirror after which a standby calls itself stale; < standby_timeout
   Duration reset_hold = 3s;  // after a takeover, unknown connections get no RST for this long
   unsigned shards = 64;      // power of two
-  // Arbiter members: how long an owner speaks after it sent the heartbeat that a majority has echoed.
+  // Arbiter members: how long an owner speaks after it sent the heartbeat that a majority has echoed. Arbiter
+  // etcd: or that all others have echoed, or after it sent what etcd has confirmed.
   Duration lease{0};  // as configured; zero: four fifths of dead_after
   Duration lease_length() const { return lease > Duration(0) ? lease : dead_after() * 4 / 5; }
   // Nobody who is in sync has been heard for so long: a node without the connections may claim.
   Duration cold_takeover_after = 3s;
+  std::optional<EtcdConfig> etcd;
+  Duration etcd_timeout() const {
+    return etcd && etcd->timeout > Duration(0) ? etcd->timeout : lease_length() / 2;
+  }
   Duration dead_after() const { return heartbeat_interval * heartbeat_misses; }
 };
 

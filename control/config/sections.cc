@@ -9,7 +9,8 @@ namespace understudy::config {
 namespace {
 
 constexpr std::array kArbiters = {Word<Arbiter>{"none", Arbiter::none},
-                                  Word<Arbiter>{"members", Arbiter::members}};
+                                  Word<Arbiter>{"members", Arbiter::members},
+                                  Word<Arbiter>{"etcd", Arbiter::etcd}};
 
 void read_heartbeat(Reading& reading, const Value& value, ClusterConfig& cluster) {
   Fields fields(reading, value, "cluster.heartbeat", "the heartbeat");
@@ -18,7 +19,8 @@ void read_heartbeat(Reading& reading, const Value& value, ClusterConfig& cluster
   fields.finish();
 }
 
-void read_cluster(Reading& reading, const Value& value, ClusterConfig& cluster, SecretFiles& files) {
+void read_cluster(Reading& reading, const Value& value, Config& config, SecretFiles& files) {
+  ClusterConfig& cluster = config.cluster;
   Fields fields(reading, value, "cluster", "the cluster");
   fields.text("name", cluster.name, Need::required);
   fields.text("secret_file", files.sealing, Need::optional);
@@ -31,6 +33,8 @@ void read_cluster(Reading& reading, const Value& value, ClusterConfig& cluster, 
   fields.duration("reset_hold", cluster.reset_hold, {0s, 10min});
   fields.duration("lease", cluster.lease, {5ms, 1min});
   fields.duration("cold_takeover_after", cluster.cold_takeover_after, {100ms, 1h});
+  if (const Value* etcd = fields.mapping("etcd", Need::optional))
+    read_etcd(reading, *etcd, config.file, cluster);
   fields.number("shards", cluster.shards, {1, 256}, Need::optional);
   fields.finish();
 }
@@ -91,7 +95,7 @@ void read_route(Reading& reading, const Value& value, size_t index, Config& conf
 void read_sections(Reading& reading, const Value& document, Config& config, SecretFiles& files) {
   Fields fields(reading, document, "", "the file");
   if (const Value* cluster = fields.mapping("cluster", Need::required))
-    read_cluster(reading, *cluster, config.cluster, files);
+    read_cluster(reading, *cluster, config, files);
   if (const Value* tcp = fields.mapping("tcp", Need::optional)) read_tcp(reading, *tcp, config.tcp);
   if (const Value* metrics = fields.mapping("metrics", Need::optional))
     read_metrics(reading, *metrics, config);

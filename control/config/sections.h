@@ -16,6 +16,7 @@ struct SecretFiles {
 // index. The secret files are left to read_secret.
 void read_sections(Reading& reading, const Value& document, Config& config, SecretFiles& files);
 
+void read_etcd(Reading& reading, const Value& value, const std::string& config_file, ClusterConfig& cluster);
 void read_nodes(Reading& reading, std::span<const Value> list, Config& config);
 void read_pools(Reading& reading, std::span<const Value> list, Config& config);
 void read_groups(Reading& reading, std::span<const Value> list, Config& config);
@@ -24,6 +25,8 @@ void read_groups(Reading& reading, std::span<const Value> list, Config& config);
 void validate(Reading& reading, Config& config);
 // The part of validate() about who decides who owns: nodes, leases and time-outs against each other.
 void validate_arbiter(Reading& reading, const Config& config);
+// Of that, what only the arbiter `etcd` needs.
+void validate_etcd(Reading& reading, const Config& config);
 // The part of validate() about addresses and networks.
 void validate_addresses(Reading& reading, const Config& config);
 // Of the groups and the spares that they will need.

@@ -31,6 +31,21 @@ void check_members(Reading& reading, const Config& config) {
                     kMembersMost, nodes));
 }
 
+// What comes of a lease that outlives the suspicion.
+std::string waits_in_vain(const ClusterConfig& cluster) {
+  const Duration lease = cluster.lease_length();
+  const std::string waits = rounded(lease + lease / 100), dead = duration_text(cluster.dead_after());
+  if (cluster.arbiter == Arbiter::etcd)
+    return fmt::format(
+        "others wait {} before they claim its group in etcd; but a silent owner is suspected "
+        "after {} already (heartbeat.interval x misses), and its successor would only wait",
+        waits, dead);
+  return fmt::format(
+      "members wait {} before they grant its group to another; but a silent owner is suspected "
+      "after {} already (heartbeat.interval x misses), and its successor would only be refused",
+      waits, dead);
+}
+
 // The promise of one voice follows from the lease alone. These see to it that the cluster is of use with it.
 void check_lease(Reading& reading, const ClusterConfig& cluster) {
   const Duration lease = cluster.lease_length();
@@ -38,12 +53,10 @@ void check_lease(Reading& reading, const ClusterConfig& cluster) {
   if (embargo > cluster.dead_after())
     reading.faults.add(
         reading.places.at("cluster.lease"),
-        fmt::format("an owner may speak for {} after its last echoed heartbeat, so members wait {} before "
-                    "they grant its group to another; but a silent owner is suspected after {} already "
-                    "(heartbeat.interval x misses), and its successor would only be refused; shorten `lease` "
-                    "to {} or raise `misses`",
-                    duration_text(lease), rounded(embargo), duration_text(cluster.dead_after()),
-                    rounded(cluster.dead_after() * 4 / 5)));
+        fmt::format(
+            "an owner may speak for {} after its last echoed heartbeat, so {}; shorten `lease` to {} or "
+            "raise `misses`",
+            duration_text(lease), waits_in_vain(cluster), rounded(cluster.dead_after() * 4 / 5)));
   const Duration shortest = kBeatsInLease * cluster.heartbeat_interval;
   if (lease < shortest)
     reading.faults.add(
@@ -68,23 +81,35 @@ void check_unused(Reading& reading, const ClusterConfig& cluster) {
   if (cluster.lease > Duration(0))
     reading.faults.add(reading.places.at("cluster.lease"),
                        "`lease` means nothing with `arbiter: none`: two nodes without an arbiter have no "
-                       "leases; remove it or choose `arbiter: members`");
+                       "leases; remove it or choose `arbiter: members` or `etcd`");
+}
+
+void check_unused_etcd(Reading& reading, const ClusterConfig& cluster) {
+  if (cluster.etcd && cluster.arbiter != Arbiter::etcd)
+    reading.faults.add(reading.places.at("cluster.etcd"),
+                       "`etcd` means nothing unless `arbiter: etcd` is chosen; remove it or choose that");
 }
 
 }  // namespace
 
 void validate_arbiter(Reading& reading, const Config& config) {
   const ClusterConfig& cluster = config.cluster;
+  check_unused_etcd(reading, cluster);
   if (cluster.arbiter == Arbiter::none) {
     check_unused(reading, cluster);
     return;
   }
-  check_members(reading, config);
+  if (cluster.arbiter == Arbiter::etcd)
+    validate_etcd(reading, config);
+  else
+    check_members(reading, config);
+  const std::string_view name = cluster.arbiter == Arbiter::etcd ? "etcd" : "members";
   for (size_t i = 0; i < config.groups.size(); ++i)
     if (config.groups[i].failback == Failback::new_connections)
       reading.faults.add(reading.places.at(fmt::format("groups[{}].failback", i)),
-                         "`failback: new_connections` has not been shown to work under `arbiter: members`; "
-                         "choose when_synced, manual or never");
+                         fmt::format("`failback: new_connections` has not been shown to work under "
+                                     "`arbiter: {}`; choose when_synced, manual or never",
+                                     name));
   check_lease(reading, cluster);
   if (cluster.cold_takeover_after < 2 * cluster.dead_after())
     reading.faults.add(

@@ -1,6 +1,7 @@
 #include "control/etcd/curl_transport.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <curl/curl.h>
 #include <fmt/format.h>
@@ -68,15 +69,18 @@ void CurlTransport::post(uint64_t call, size_t endpoint, const char* path, std::
   curl_multi_wakeup(static_cast<CURLM*>(multi_));
 }
 
-std::vector<Reply> CurlTransport::take_replies() {
+void CurlTransport::gather() {
   const std::lock_guard lock(mutex_);
-  return std::exchange(replies_, {});
+  std::ranges::move(replies_, std::back_inserter(gathered_));
+  replies_.clear();
+  has_replies_.store(false, std::memory_order_release);
 }
 
 void CurlTransport::reply(Reply reply) {
   {
     const std::lock_guard lock(mutex_);
     replies_.push_back(std::move(reply));
+    has_replies_.store(true, std::memory_order_release);
   }
   if (ring_) ring_();
 }

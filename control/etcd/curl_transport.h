@@ -1,11 +1,12 @@
 #pragma once
 
-#include <condition_variable>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -20,7 +21,7 @@ struct CurlSettings {
 };
 
 // Requests through libcurl on a thread of its own, any number at once; connections are kept. Names of hosts
-// are resolved there, too. post() and take_replies() on any one thread.
+// are resolved there, too. All but has_replies() on any one thread.
 class CurlTransport final : public Transport {
  public:
   // `ring` is called on the thread whenever a reply has come.
@@ -32,7 +33,9 @@ class CurlTransport final : public Transport {
   size_t endpoints() const override { return settings_.endpoints.size(); }
   const std::string& name(size_t endpoint) const override { return settings_.endpoints[endpoint]; }
   void post(uint64_t call, size_t endpoint, const char* path, std::string body, Duration timeout) override;
-  std::vector<Reply> take_replies() override;
+  void gather() override;
+  std::vector<Reply> take_replies() override { return std::exchange(gathered_, {}); }
+  bool has_replies() const override { return has_replies_.load(std::memory_order_acquire); }
 
  private:
   struct Exchange;
@@ -57,6 +60,8 @@ class CurlTransport final : public Transport {
   bool ends_ = false;
   std::vector<Request> requests_;
   std::vector<Reply> replies_;
+  std::atomic<bool> has_replies_{false};
+  std::vector<Reply> gathered_;
   std::thread thread_;
 };
 

@@ -36,11 +36,20 @@ std::string EtcdArbiter::request_id() {
 
 void EtcdArbiter::claim(const Claim& claim, Instant now) {
   Group& group = groups_.at(claim.group);
+  const auto& candidates = group.settings.candidates;
+  const bool is_candidate = std::ranges::find(candidates, settings_.self) != candidates.end();
   const bool renews = group.owned && group.owned->epoch == claim.ballot;
   if (!renews) group.owned.reset();
   group.to_release.reset();
   group.asking = Asking{claim, now, renews, "etcd has not answered yet"};
   group.not_before = Instant::min();
+  // What a look at the key would say now is no reason to wait.
+  if (group.call && group.call->kind == CallKind::read) {
+    calls_.erase(group.call->id);
+    group.call.reset();
+  }
+  // Nobody waits for an echo of it.
+  if (!is_candidate) return deny(group, "this node is none of the group's successors");
   advance(group, now);
 }
 
@@ -80,7 +89,7 @@ Epoch EtcdArbiter::highest(GroupId id) const {
 
 // ---- leases and echoes
 
-Instant EtcdArbiter::lease_of(const Group& group) const {
+Instant EtcdArbiter::lease_by_echo(const Group& group) const {
   const Owned& owned = *group.owned;
   Instant echoed = kNever - settings_.lease;
   for (const NodeId node : group.settings.candidates) {
@@ -89,8 +98,18 @@ Instant EtcdArbiter::lease_of(const Group& group) const {
     echoed = std::min(echoed, found == owned.echoed.end() ? Instant::min() : found->second);
   }
   // Alone among the candidates, nobody can contradict us.
-  const Instant by_echo = echoed == Instant::min() ? Instant::min() : echoed + settings_.lease;
-  return std::max(owned.lease_by_swap, by_echo);
+  return echoed == Instant::min() ? Instant::min() : echoed + settings_.lease;
+}
+
+Instant EtcdArbiter::lease_of(const Group& group) const {
+  return std::max(group.owned->lease_by_swap, lease_by_echo(group));
+}
+
+Instant EtcdArbiter::renewal_due(const Group& group) const {
+  const Instant lease = lease_of(group);
+  if (lease == Instant::min()) return lease;
+  const bool by_swap = group.owned->lease_by_swap >= lease_by_echo(group);
+  return lease - (by_swap ? settings_.renew_before_by_swap : settings_.renew_before);
 }
 
 std::string EtcdArbiter::others_of(const Group& group) const {
@@ -166,6 +185,10 @@ Instant EtcdArbiter::free_at(const Group& group) const {
   return std::max(by_echo, group.first_seen + embargo());
 }
 
+Duration EtcdArbiter::look_period(const Group& group) const {
+  return group.owned ? settings_.look_every_as_owner : settings_.look_every;
+}
+
 // Of what the last owner has promised. A ballot of ours that came to nothing has changed nothing.
 bool EtcdArbiter::holds_connections(const Group& group, const Claim& claim) const {
   if (!claim.in_sync) return false;
@@ -177,7 +200,7 @@ bool EtcdArbiter::holds_connections(const Group& group, const Claim& claim) cons
 // As owner: for a lease, for another in-sync set, or to learn what has become of an earlier swap.
 bool EtcdArbiter::wants_swap(const Group& group, Instant now) const {
   return group.asking || group.owned->standby != group.owned->wanted || !group.attempts.empty() ||
-         lease_of(group) < now + settings_.renew_before;
+         renewal_due(group) < now;
 }
 
 void EtcdArbiter::bury(Group& group, const Claim& claim) {
@@ -225,7 +248,7 @@ void EtcdArbiter::fail(Group& group, const std::string& why, Instant now) {
   if (endpoint == endpoint_) endpoint_ = (endpoint_ + 1) % transport_.endpoints();
   group.call.reset();
   group.not_before = now + settings_.retry;
-  group.next_look = std::max(group.next_look, now + settings_.look_every);
+  group.next_look = std::max(group.next_look, now + look_period(group));
 }
 
 void EtcdArbiter::take_reply(Group& group, const Reply& reply, Instant now) {
@@ -254,7 +277,7 @@ void EtcdArbiter::take_reply(Group& group, const Reply& reply, Instant now) {
   group.trouble.clear();
   const Call call = *group.call;
   group.call.reset();
-  group.next_look = now + settings_.look_every;
+  group.next_look = now + look_period(group);
   take_state(group, answer.value(), call, now);
 }
 
@@ -396,7 +419,10 @@ void EtcdArbiter::pursue_claim(Group& group, Instant now) {
   const Record& record = group.record;
   const bool is_too_low = record.epoch >= claim.ballot;
   const bool is_out_of_sync = record.epoch != Epoch() && !claim.cold && !holds_connections(group, claim);
-  if (!group.is_read || (!is_fresh && (group.is_foreign || is_too_low || is_out_of_sync)))
+  // And an etcd that has not answered lately is asked for what it says before it is told anything: a swap
+  // without an answer binds us until we know what has become of it.
+  const bool is_doubtful = !group.trouble.empty() || now - group.read_sent > 2 * settings_.look_every;
+  if (!group.is_read || is_doubtful || (!is_fresh && (group.is_foreign || is_too_low || is_out_of_sync)))
     return read(group, now);
   if (group.is_foreign)
     return deny(group, fmt::format("what stands under `{}` in etcd is no record of this program",
@@ -407,6 +433,8 @@ void EtcdArbiter::pursue_claim(Group& group, Instant now) {
   if (is_out_of_sync) return deny(group, "this node does not hold what the last owner promised", true);
   if (now < free_at(group)) {
     asking.trouble = fmt::format("the lease of {} may not be over", name_of(record.epoch.node));
+    // It may be given up sooner.
+    if (now >= group.read_sent + settings_.retry) read(group, now);
     return;
   }
   asking.trouble = "etcd has not confirmed the claim";
@@ -434,9 +462,9 @@ Instant EtcdArbiter::due_at(const Group& group) const {
   const Instant patience = group.asking ? group.asking->began + settings_.patience : kNever;
   if (group.call) return std::min(patience, group.call->give_up);
   Instant next = group.next_look;
-  if (group.owned && lease_of(group) != Instant::min())
-    next = std::min(next, lease_of(group) - settings_.renew_before);
-  if (group.asking && !group.owned) next = std::min(next, free_at(group));
+  if (group.owned && lease_of(group) != Instant::min()) next = std::min(next, renewal_due(group));
+  if (group.asking && !group.owned)
+    next = std::min({next, free_at(group), group.read_sent + settings_.retry});
   if (!group.attempts.empty() || group.to_release) next = group.not_before;
   return std::min(patience, std::max(next, group.not_before));
 }

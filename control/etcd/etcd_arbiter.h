@@ -47,11 +47,17 @@ class EtcdArbiter final : public cluster::Arbiter {
     std::vector<std::pair<NodeId, std::string>> nodes;  // names, for sentences
     std::vector<GroupSettings> groups;
     Duration lease = 80ms;
-    Duration renew_before = 25ms;  // the end of the lease; echoes leave more than that as long as they come
-    Duration timeout = 40ms;       // of a request
-    Duration retry = 10ms;         // after one that failed
-    Duration patience = 1s;        // of a claim, then it is denied and may be made again
-    Duration look_every = 500ms;   // at keys of groups that others own; keeps connections warm, too
+    // The end of the lease, an owner swaps: echoes leave more than that as long as they come. Where they do
+    // not, and it lives by its swaps, each of them may take longer.
+    Duration renew_before = 25ms;
+    Duration renew_before_by_swap = 50ms;
+    Duration timeout = 40ms;  // of a request
+    Duration retry = 10ms;    // after one that failed
+    Duration patience = 1s;   // of a claim, then it is denied and may be made again
+    // At keys: of groups that others own, so that a claim begins with what is there; of own ones, so that the
+    // connection stays warm.
+    Duration look_every = 100ms;
+    Duration look_every_as_owner = 500ms;
   };
   // `transport` outlives the arbiter.
   EtcdArbiter(Settings settings, Transport& transport, Instant now);
@@ -145,8 +151,11 @@ class EtcdArbiter final : public cluster::Arbiter {
   std::string others_of(const Group& group) const;
   void deny(Group& group, std::string why, bool out_of_sync = false);
   void lose(Group& group);
+  Instant renewal_due(const Group& group) const;
   Instant free_at(const Group& group) const;
+  Duration look_period(const Group& group) const;
   bool holds_connections(const Group& group, const Claim& claim) const;
+  Instant lease_by_echo(const Group& group) const;
   Instant lease_of(const Group& group) const;
   bool wants_swap(const Group& group, Instant now) const;
   Instant due_at(const Group& group) const;

@@ -24,7 +24,12 @@ class Transport {
   virtual const std::string& name(size_t endpoint) const = 0;  // its URL
   // A POST with a JSON body. A reply comes after `timeout` at the latest.
   virtual void post(uint64_t call, size_t endpoint, const char* path, std::string body, Duration timeout) = 0;
+  // What had come at the last gather(). In between the clock is read: whoever takes a reply at an instant
+  // may rely on it that it was there before.
+  virtual void gather() = 0;
   virtual std::vector<Reply> take_replies() = 0;
+  // Something has come since. Any thread.
+  virtual bool has_replies() const = 0;
 };
 
 }  // namespace understudy::etcd

@@ -53,9 +53,10 @@ std::string group_text(unsigned number, const ClusterInProcess::Settings& settin
 
 std::string configuration(const ClusterInProcess::Settings& settings) {
   std::string text = fmt::format(
-      "cluster: {{name: in-process, arbiter: {}, cold_takeover_after: {}ms}}\n"
+      "cluster: {{name: in-process, arbiter: {}, cold_takeover_after: {}ms{}}}\n"
       "tcp: {{receive_buffer: 128KiB}}\nnodes:",
-      settings.arbiter, to_ms(settings.cold_takeover_after));
+      settings.arbiter, to_ms(settings.cold_takeover_after),
+      settings.arbiter == "etcd" ? ", etcd: {endpoints: [\"http://etcd:2379\"]}" : "");
   for (unsigned n = 1; n <= settings.nodes; ++n)
     text += node_text(n, n == 1 ? settings.workers_of_n1 : n == 2 ? settings.workers_of_n2 : 1);
   text += R"(
@@ -90,7 +91,8 @@ ClusterInProcess::ClusterInProcess(const Settings& settings)
     : settings_(settings),
       random_(settings.seed),
       config_(parse_or_end(configuration(settings))),
-      shards_(config_.cluster.shards) {
+      shards_(config_.cluster.shards),
+      etcd_(slots, settings.seed) {
   for (size_t n = 0; n < networks; ++n) {
     networks_[n] = std::make_unique<SwitchedNetwork>(random_.next());
     networks_[n]->bits_per_second = n == peer ? settings.peer_bits_per_second : settings.bits_per_second;
@@ -118,6 +120,7 @@ void ClusterInProcess::start(size_t slot, const std::string& as) {
   Slot& s = slots_[slot];
   s.node.reset();
   s.last_words.clear();
+  s.transport = etcd_.connect(slot);
   const NodeInProcess::Settings settings{
       .config = &config_,
       .node = config_.find_node(as.empty() ? fmt::format("n{}", slot + 1) : as),
@@ -125,7 +128,8 @@ void ClusterInProcess::start(size_t slot, const std::string& as) {
       .networks = {networks_[front].get(), networks_[back].get(), networks_[peer].get()},
       .slot = static_cast<uint8_t>(kFirstSlotMac + slot),
       .reopening = settings_.reopening,
-      .disk = &s.disk};
+      .disk = &s.disk,
+      .transport = s.transport.get()};
   s.node =
       std::make_unique<NodeInProcess>(settings, random_, now_, [this, slot](const appliance::NodeEvent& e) {
         slots_[slot].log.push_back(fmt::format("{:9.3f} ms n{} {}: {}",
@@ -211,11 +215,13 @@ Instant ClusterInProcess::next_instant() const {
   for (const auto& host : hosts_) next = std::min(next, host->has_received() ? now_ : host->next_deadline());
   for (const Slot& slot : slots_)
     if (slot.node != nullptr) next = std::min(next, slot.node->next_instant(now_));
+  next = std::min(next, etcd_.next_due());
   return std::max(next, now_ + 1us);
 }
 
 void ClusterInProcess::step() {
   now_ = next_instant();
+  etcd_.run(now_);
   for (const auto& network : networks_) {
     network->set_now(now_);
     network->deliver_due();

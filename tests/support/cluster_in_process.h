@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control/config/config.h"
+#include "tests/support/fake_etcd.h"
 #include "tests/support/node_in_process.h"
 #include "tests/support/stream_host.h"
 #include "tests/support/switched_network.h"
@@ -20,6 +21,7 @@ namespace understudy {
 class ClusterInProcess {
  public:
   enum Network : size_t { front, back, peer, networks };
+  static constexpr size_t slots = 6;
   struct Settings {
     uint64_t seed = 1;
     unsigned nodes = 2;   // at most 5
@@ -62,6 +64,8 @@ class ClusterInProcess {
   void cut(size_t slot, Network network, Direction direction, bool is_cut);
   void cut_all(size_t slot, bool is_cut);
   void cut_all(size_t slot, Direction direction, bool is_cut);
+  // Arbiter etcd: the etcd and the ways to it, by slot.
+  etcd::EtcdNetwork& etcd() { return etcd_; }
   // What a restart of the slot finds of its promises.
   cluster::KeptMemory& disk(size_t slot) { return slots_[slot].disk; }
   // The most nodes that have spoken for a group at the same time, by their leases and voices.
@@ -110,6 +114,7 @@ class ClusterInProcess {
 
  private:
   struct Slot {
+    std::unique_ptr<etcd::Transport> transport;
     std::unique_ptr<NodeInProcess> node;
     std::string last_words;
     cluster::KeptMemory disk;
@@ -133,7 +138,8 @@ class ClusterInProcess {
   std::array<std::unique_ptr<SwitchedNetwork>, networks> networks_;
   BufferPool host_pool_{8191};
   std::vector<std::unique_ptr<StreamHost>> hosts_;
-  std::array<Slot, 6> slots_;
+  etcd::EtcdNetwork etcd_;
+  std::array<Slot, slots> slots_;
   std::vector<StreamEnd*> transfers_;
   size_t most_voices_ = 0;
 };

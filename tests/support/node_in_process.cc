@@ -83,6 +83,7 @@ void NodeInProcess::make_workers(Random& random, Instant now, appliance::NodeCon
       .pool = pool_.get(),
       .now = now,
       .leases = leases_,
+      .transport = settings_.transport,
       .memory = settings_.disk == nullptr ? cluster::KeptMemory() : *settings_.disk,
       .keep = [this](const cluster::Keep& keep) {
         keeping_.emplace_back(seen_ + settings_.disk_takes, keep);
@@ -161,8 +162,10 @@ void NodeInProcess::run(Instant now, bool workers_first) {
   if (workers_first) run_workers(now);
   bool is_urgent = false;
   for (const auto& worker : workers_) is_urgent = worker->take_urgent() || is_urgent;
+  is_urgent = is_urgent || has_replies();
   if (control_due_ <= now || is_urgent) {
     control_due_ = now + settings_.control_round;
+    control_->gather();
     control_->round(local_time(now));
     if (control_->take_reopen_wish()) reopen_ = true;
     if (control_->stop()) last_words_ = *control_->stop();
@@ -174,7 +177,7 @@ void NodeInProcess::run(Instant now, bool workers_first) {
 
 Instant NodeInProcess::next_instant(Instant now) const {
   if (paused_ || !last_words_.empty()) return kNever;
-  Instant next = control_due_;
+  Instant next = has_replies() ? now : control_due_;
   for (const auto& [when, keep] : keeping_) next = std::min(next, std::max(now, world_time(when)));
   for (size_t w = 0; w < workers_.size(); ++w) {
     const Instant due = has_work(w, now) ? now : world_time(deadlines_[w]);

@@ -33,6 +33,7 @@ class NodeInProcess {
     // What a restart finds of what this node has promised, and how long it takes to put it there.
     cluster::KeptMemory* disk = nullptr;
     Duration disk_takes = 1ms;
+    etcd::Transport* transport = nullptr;  // arbiter etcd; outlives the node
   };
   NodeInProcess(const Settings& settings, Random& random, Instant now, appliance::NodeControl::LogLine log);
   NodeInProcess(const NodeInProcess&) = delete;
@@ -62,6 +63,7 @@ class NodeInProcess {
  private:
   void make_workers(Random& random, Instant now, appliance::NodeControl::LogLine log);
   void make_handover(size_t port);
+  bool has_replies() const { return settings_.transport != nullptr && settings_.transport->has_replies(); }
   void keep_promises(Instant now);
   Port& outer_port(size_t index);
   Instant world_time(Instant local) const;

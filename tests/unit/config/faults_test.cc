@@ -22,7 +22,62 @@ const FaultCase kCases[] = {
     {"LeaseWithoutArbiter",
      {{"  shards: 64", "  shards: 64\n  lease: 80ms"}},
      {"a.yaml:9:10: `lease` means nothing with `arbiter: none`: two nodes without an arbiter have no leases; "
-      "remove it or choose `arbiter: members`"}},
+      "remove it or choose `arbiter: members` or `etcd`"}},
+    {"EtcdWithoutEndpoints",
+     {{"arbiter: none", "arbiter: etcd"}},
+     {"a.yaml:3:12: `arbiter: etcd` needs to know where etcd is; add `etcd: {endpoints: "
+      "[\"http://10.30.0.1:2379\"]}` to the cluster"}},
+    {"EtcdOfAnotherArbiter",
+     {{"arbiter: none", "arbiter: none\n  etcd: {endpoints: [\"http://e1:2379\"]}"}},
+     {"a.yaml:4:9: `etcd` means nothing unless `arbiter: etcd` is chosen; remove it or choose that"}},
+    {"EtcdEndpointsThatAreNone",
+     {{"arbiter: none",
+       "arbiter: etcd\n  etcd: {endpoints: [\"e1:2379\", \"http://e1\", \"https://[::1]:2379\", "
+       "\"https://[::1]:2379\", \"http://e1:0\", \"http://a b:1\", \"http://e1:2379/v3\"]}"}},
+     {"a.yaml:4:22: `e1:2379` is no endpoint of etcd; write its scheme, host and port, as in "
+      "\"https://etcd1.example:2379\"",
+      "a.yaml:4:33: `http://e1` is no endpoint of etcd; write its scheme, host and port, as in "
+      "\"https://etcd1.example:2379\"",
+      "a.yaml:4:68: `https://[::1]:2379` is listed twice; remove one",
+      "a.yaml:4:90: `http://e1:0` is no endpoint of etcd; write its scheme, host and port, as in "
+      "\"https://etcd1.example:2379\"",
+      "a.yaml:4:105: `http://a b:1` is no endpoint of etcd; write its scheme, host and port, as in "
+      "\"https://etcd1.example:2379\"",
+      "a.yaml:4:121: `http://e1:2379/v3` is no endpoint of etcd; write its scheme, host and port, as in "
+      "\"https://etcd1.example:2379\""}},
+    {"EtcdWithFilesThatAreNotThere",
+     {{"arbiter: none",
+       "arbiter: etcd\n  etcd: {endpoints: [\"http://e1:2379\"], ca_file: /nowhere/ca.pem, certificate_file: "
+       "/etc}"}},
+     {"a.yaml:4:22: `http://e1:2379` is spoken to without TLS, and yet there are files for it; write "
+      "https:// "
+      "or remove the files",
+      "a.yaml:4:50: the ca_file /nowhere/ca.pem cannot be read: No such file or directory; name one in PEM "
+      "format",
+      "a.yaml:4:85: the certificate_file /etc cannot be read: not a regular file; name one in PEM format",
+      "a.yaml:4:85: this node shows itself to etcd with a certificate and its key; give both "
+      "`certificate_file` and `key_file`, or neither"}},
+    {"EtcdThatIsWaitedForTooLong",
+     {{"arbiter: none",
+       "arbiter: etcd\n  etcd: {endpoints: [\"http://e1:2379\"], timeout: 41ms, prefix: \"a b\"}"}},
+     {"a.yaml:4:50: a request to etcd is given up after 41ms, and an owner that nobody echoes has to be "
+      "confirmed within its lease of 80ms: one lost answer would silence it; shorten `timeout` to 40ms or "
+      "lengthen `lease`",
+      "a.yaml:4:64: `a b` cannot begin the names of keys; use up to 128 letters, digits, `-`, `_`, `.` and "
+      "`/`, as in understudy/"}},
+    {"EtcdLeaseLongerThanSuspicion",
+     {{"arbiter: none", "arbiter: etcd\n  etcd: {endpoints: [\"http://e1:2379\"]}\n  lease: 100ms"},
+      {"standby_timeout: 100ms", "standby_timeout: 120ms"}},
+     {"a.yaml:5:10: an owner may speak for 100ms after its last echoed heartbeat, so others wait 101ms "
+      "before "
+      "they claim its group in etcd; but a silent owner is suspected after 100ms already (heartbeat.interval "
+      "x misses), and its successor would only wait; shorten `lease` to 80ms or raise `misses`"}},
+    {"EtcdAndStandbyGivenUpBeforeTheLeaseIsOver",
+     {{"arbiter: none", "arbiter: etcd\n  etcd: {endpoints: [\"http://e1:2379\"]}"},
+      {"standby_timeout: 100ms", "standby_timeout: 90ms"}},
+     {"a.yaml:6:20: an owner that hears nobody would give up its standby after 90ms already, and fall silent "
+      "itself after 80ms only (`lease`): then nobody in sync is left to succeed it; raise `standby_timeout` "
+      "to 100ms or more, a heartbeat beyond the lease, or shorten `lease`"}},
     {"LeaseLongerThanSuspicion",
      {{"arbiter: none", "arbiter: members\n  lease: 100ms"},
       {"standby_timeout: 100ms", "standby_timeout: 200ms"},

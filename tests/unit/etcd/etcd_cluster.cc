@@ -2,108 +2,17 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
 namespace understudy::etcd {
 namespace {
 
-using Json = nlohmann::json;
 constexpr Duration kStep = 500us;
 constexpr Duration kInterval = 20ms;
 
 }  // namespace
 
-std::pair<int, std::string> FakeEtcd::execute(const std::string& path, const std::string& body) {
-  const Json request = Json::parse(body);
-  const auto range = [&](const std::string& key) {
-    Json answer = Json::object();
-    if (const auto found = keys_.find(*from_base64(key)); found != keys_.end()) {
-      answer["kvs"] = Json::array({{{"key", key},
-                                    {"mod_revision", std::to_string(found->second.revision)},
-                                    {"value", base64(found->second.bytes)}}});
-      answer["count"] = "1";
-    }
-    return answer;
-  };
-  Json answer;
-  if (path == kRangePath) {
-    answer = range(request["key"]);
-  } else {
-    const Json& compare = request["compare"][0];
-    const auto found = keys_.find(*from_base64(compare["key"].get<std::string>()));
-    const int64_t revision = found == keys_.end() ? 0 : found->second.revision;
-    if (std::to_string(revision) == compare["mod_revision"].get<std::string>()) {
-      const Json& put = request["success"][0]["request_put"];
-      keys_[*from_base64(put["key"].get<std::string>())] = {*from_base64(put["value"].get<std::string>()),
-                                                            ++revision_};
-      answer["succeeded"] = true;
-      answer["responses"] = Json::array({{{"response_put", Json::object()}}});
-    } else {
-      answer["responses"] =
-          Json::array({{{"response_range", range(request["failure"][0]["request_range"]["key"])}}});
-    }
-  }
-  answer["header"] = {{"cluster_id", std::to_string(cluster)}, {"revision", std::to_string(revision_)}};
-  return {200, answer.dump()};
-}
-
-std::optional<Record> FakeEtcd::record(const std::string& key) const {
-  const auto found = keys_.find(key);
-  return found == keys_.end() ? std::nullopt : decode_record(found->second.bytes);
-}
-
-class EtcdCluster::FakeTransport final : public Transport {
- public:
-  FakeTransport(EtcdCluster& cluster, size_t node) : cluster_(cluster), node_(node) {}
-  size_t endpoints() const override { return 1; }
-  const std::string& name(size_t) const override { return name_; }
-  std::vector<Reply> take_replies() override { return std::exchange(*replies_, {}); }
-
-  void post(uint64_t call, size_t, const char* path, std::string body, Duration timeout) override {
-    ++calls;
-    Random& random = cluster_.random_;
-    const Way& way = cluster_.ways[node_];
-    const Instant sent = cluster_.now_;
-    const auto delay = [&] {
-      return way.delay_least +
-             Duration(random.below(static_cast<uint32_t>((way.delay_most - way.delay_least).count()) + 1));
-    };
-    auto answered = std::make_shared<bool>(false);
-    const auto answer = [replies = replies_, answered](Reply reply) {
-      if (!std::exchange(*answered, true)) replies->push_back(std::move(reply));
-    };
-    if (way.refuses) return answer({.call = call, .body = {}, .error = "connection refused", .left = false});
-    cluster_.events_.push_back(
-        {sent + timeout, [=] { answer({.call = call, .body = {}, .error = "timed out", .left = true}); }});
-    if (way.cut || random.below(100) < way.request_loss) return;
-    Duration there = delay();
-    if (random.below(100) < way.late) there = Duration(random.below(400'000'000));
-    const bool lost = random.below(100) < way.answer_loss;
-    const Duration back = delay();
-    EtcdCluster* cluster = &cluster_;
-    const size_t node = node_;
-    cluster_.events_.push_back(
-        {sent + there, [=, path = std::string(path), body = std::move(body)] {
-           std::pair<int, std::string> said = cluster->etcd.execute(path, body);
-           if (cluster->ways[node].lie) said = cluster->ways[node].lie(said);
-           if (lost) return;
-           cluster->events_.push_back(
-               {cluster->now_ + back,
-                [=] { answer({.call = call, .status = said.first, .body = said.second, .error = {}}); }});
-         }});
-  }
-  uint64_t calls = 0;
-
- private:
-  EtcdCluster& cluster_;
-  size_t node_;
-  std::string name_ = "http://etcd:2379";
-  std::shared_ptr<std::vector<Reply>> replies_ = std::make_shared<std::vector<Reply>>();
-};
-
 struct EtcdCluster::Node {
   BootId boot;
-  std::unique_ptr<FakeTransport> transport;
+  std::unique_ptr<Transport> transport;
   std::unique_ptr<EtcdArbiter> arbiter;
   bool paused = false;
   double drift = 0;
@@ -120,7 +29,8 @@ struct EtcdCluster::Node {
 };
 
 EtcdCluster::EtcdCluster(unsigned nodes, uint64_t seed, bool automatic)
-    : ways(nodes), random_(seed), automatic_(automatic), nodes_(nodes) {
+    : network(nodes, seed), random_(seed), automatic_(automatic), nodes_(nodes) {
+  network.run(now_);
   for (size_t i = 0; i < nodes; ++i) start(i);
 }
 
@@ -136,7 +46,7 @@ void EtcdCluster::start(size_t index) {
   Node& node = *nodes_[index];
   node.drift = (static_cast<double>(random_.below(800)) - 400) / 100'000;  // up to 0.4 %
   node.boot = BootId(++boots_);
-  node.transport = std::make_unique<FakeTransport>(*this, index);
+  node.transport = network.connect(index);
   EtcdArbiter::Settings settings;
   settings.self = NodeId(static_cast<uint16_t>(index + 1));
   settings.boot = node.boot;
@@ -182,7 +92,7 @@ const std::vector<std::string>& EtcdCluster::events(size_t node) const {
   return nodes_[node]->events;
 }
 uint64_t EtcdCluster::calls(size_t node) const {
-  return nodes_[node]->transport->calls;
+  return network.calls(node);
 }
 
 bool EtcdCluster::speaks(size_t index) const {
@@ -286,6 +196,7 @@ void EtcdCluster::deliver() {
 
 void EtcdCluster::step() {
   now_ += kStep;
+  network.run(now_);
   deliver();
   for (size_t i = 0; i < nodes_.size(); ++i) {
     if (nodes_[i]->arbiter == nullptr || nodes_[i]->paused) continue;

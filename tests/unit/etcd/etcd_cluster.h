@@ -11,27 +11,9 @@
 
 #include "common/random.h"
 #include "control/etcd/etcd_arbiter.h"
+#include "tests/support/fake_etcd.h"
 
 namespace understudy::etcd {
-
-// An etcd of one key space in memory, spoken to in the JSON of the real one.
-class FakeEtcd {
- public:
-  // Executes a request at this moment; body and status as the gateway gives them.
-  std::pair<int, std::string> execute(const std::string& path, const std::string& body);
-  std::optional<Record> record(const std::string& key) const;
-  void put(const std::string& key, const std::string& value) { keys_[key] = {value, ++revision_}; }
-  void remove(const std::string& key) { keys_.erase(key), ++revision_; }
-  uint64_t cluster = 77;
-
- private:
-  struct Value {
-    std::string bytes;
-    int64_t revision;
-  };
-  std::map<std::string, Value> keys_;
-  int64_t revision_ = 1;
-};
 
 // Nodes with the arbiter `etcd`, in virtual time: their heartbeats, what a controller would do with them
 // (claim what nobody speaks for, stop when the lease is over), and the way to etcd, which can be slow, lose
@@ -43,15 +25,6 @@ class EtcdCluster {
   static constexpr Duration kLease = 80ms;
   static constexpr Duration kDeadAfter = 100ms;
   static constexpr const char* kKey = "understudy/test/web";
-
-  struct Way {  // from a node to etcd
-    bool cut = false;
-    Duration delay_least = 500us, delay_most = 2ms;  // each direction
-    unsigned request_loss = 0, answer_loss = 0;      // per 100
-    unsigned late = 0;                               // per 100 requests: executed up to 400 ms later
-    bool refuses = false;                            // nothing listens
-    std::function<std::pair<int, std::string>(std::pair<int, std::string>)> lie = {};
-  };
 
   EtcdCluster(unsigned nodes, uint64_t seed, bool automatic = true);
   ~EtcdCluster();
@@ -75,13 +48,13 @@ class EtcdCluster {
   unsigned two_voices() const { return two_voices_; }  // steps in which more than one spoke
   unsigned backwards() const { return backwards_; }    // a lower epoch spoke after a higher one
 
-  FakeEtcd etcd;
-  unsigned beats_lost = 2;  // per 100
-  std::vector<Way> ways;    // by node
+  EtcdNetwork network;
+  FakeEtcd& etcd = network.etcd;
+  std::vector<EtcdWay>& ways = network.ways;  // by node
+  unsigned beats_lost = 2;                    // per 100
 
  private:
   struct Node;
-  class FakeTransport;
   void step();
   void act(size_t index);
   void send_beats(size_t index);

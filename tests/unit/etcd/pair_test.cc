@@ -33,6 +33,7 @@ class Pair {
     for (const Instant end = now() + limit; now() < end;) {
       for (size_t node = 0; node < 2; ++node) {
         if (!lives[node]) continue;
+        transports_[node]->gather();
         arbiters_[node]->tick(now());
         for (const Verdict& verdict : arbiters_[node]->take_verdicts()) {
           if (verdict.kind == Verdict::Kind::granted) owns[node] = verdict.ballot;

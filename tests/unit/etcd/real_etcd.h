@@ -131,6 +131,7 @@ class Client {
     transport_->post(++calls_, endpoint, path, body, timeout);
     for (const Instant end = now() + timeout + 60s;  // this machine may do other things
          now() < end;) {
+      transport_->gather();
       for (Reply& reply : transport_->take_replies())
         if (reply.call == calls_) return reply;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -108,8 +108,11 @@ void MembersArbiter::send_record(GroupId id, const Recording& recording) {
 void MembersArbiter::claim(const Claim& claim, Instant now) {
   Group& group = groups_.at(claim.group);
   if (group.owned && group.owned->epoch != claim.ballot) group.owned.reset();
-  const TakeoverRequest request{
-      .ballot = claim.ballot, .followed = claim.in_sync ? claim.followed : Epoch(), .cold = claim.cold};
+  const TakeoverRequest request{.ballot = claim.ballot,
+                                .followed = claim.in_sync ? claim.followed : Epoch(),
+                                .cold = claim.cold,
+                                .void_from = group.void_from};
+  group.asked = std::max(group.asked, claim.ballot);
   group.asking.emplace(Asking{.candidate = VoteCandidate(votes_, request, now),
                               .question = ++questions_,
                               .renews = group.owned && group.owned->epoch == claim.ballot,
@@ -188,6 +191,7 @@ void MembersArbiter::hear_recorded(GroupId id, NodeId from, const InSyncRecord& 
 void MembersArbiter::grant(GroupId id, Group& group) {
   const VoteCandidate& candidate = group.asking->candidate;
   const Epoch ballot = candidate.request().ballot;
+  group.void_from = Epoch();
   group.owned = Owned{VoteLease(votes_, settings_.self, candidate.lease_until()), ballot};
   verdicts_.push_back({.kind = Verdict::Kind::granted,
                        .group = id,
@@ -212,8 +216,17 @@ void MembersArbiter::deny(GroupId id, Group& group, std::string why) {
   if (keeps_ballot) return;
   // Whoever comes next need not wait for what was promised to us.
   if (group.recording && group.recording->record.epoch == ballot) group.recording.reset();
-  group.member.release(ballot, Instant::min());
-  send({.kind = Kind::release, .group = id, .asker = settings_.boot, .request = {.ballot = ballot}});
+  release(id, group, ballot, true, Instant::min());
+}
+
+void MembersArbiter::release(GroupId id, Group& group, const Epoch& ballot, bool never_owned, Instant now) {
+  if (never_owned && group.void_from == Epoch()) group.void_from = ballot;
+  group.member.release(ballot, never_owned, now);
+  send({.kind = Kind::release,
+        .group = id,
+        .asker = settings_.boot,
+        .request = {.ballot = ballot},
+        .never_owned = never_owned});
 }
 
 // "n2 and n3 granted it, of 3 members"
@@ -245,16 +258,13 @@ std::string MembersArbiter::reasons(const Asking& asking) const {
 
 void MembersArbiter::withdraw(GroupId id, Instant now) {
   Group& group = groups_.at(id);
-  std::vector<Epoch> over;
-  if (group.asking) over.push_back(group.asking->candidate.request().ballot);
-  if (group.owned) over.push_back(group.owned->epoch);
+  std::map<Epoch, bool> over;  // ballot -> it was never owned
+  if (group.asking) over[group.asking->candidate.request().ballot] = true;
+  if (group.owned) over[group.owned->epoch] = false;
   group.asking.reset();
   group.owned.reset();
   group.recording.reset();
-  for (const Epoch& ballot : over) {
-    group.member.release(ballot, now);
-    send({.kind = Kind::release, .group = id, .asker = settings_.boot, .request = {.ballot = ballot}});
-  }
+  for (const auto& [ballot, never_owned] : over) release(id, group, ballot, never_owned, now);
 }
 
 void MembersArbiter::record(GroupId id, Epoch epoch, NodeId standby, Instant now) {
@@ -281,8 +291,9 @@ bool MembersArbiter::is_recorded(GroupId id, Epoch epoch, NodeId standby) const 
 }
 
 Epoch MembersArbiter::highest(GroupId id) const {
-  const KeptPromise& kept = groups_.at(id).member.kept();
-  return std::max(kept.promised, kept.record.epoch);
+  const Group& group = groups_.at(id);
+  const KeptPromise& kept = group.member.kept();
+  return std::max({kept.promised, kept.record.epoch, group.asked});
 }
 
 Instant MembersArbiter::lease_until(GroupId id, Epoch epoch) const {
@@ -389,7 +400,8 @@ void MembersArbiter::on_vote(NodeId from, BootId, std::span<const uint8_t> paylo
       if (message->asker == settings_.boot) hear(id, from, message->question, message->answer, now);
       break;
     case Kind::release:
-      if (message->request.ballot.node == from) group.member.release(message->request.ballot, now);
+      if (message->request.ballot.node == from)
+        group.member.release(message->request.ballot, message->never_owned, now);
       break;
     case Kind::record:
       take_record(id, group, from, message->record, now);

@@ -91,7 +91,9 @@ class MembersArbiter final : public Arbiter {
     std::optional<Asking> asking;
     std::optional<Owned> owned;
     std::optional<Recording> recording;
-    Epoch echoed;  // what heartbeats may say: it is on disk
+    Epoch asked;      // the highest ballot that this life has asked under: it never does so again
+    Epoch void_from;  // see TakeoverRequest
+    Epoch echoed;     // what heartbeats may say: it is on disk
     uint32_t echo_number = 0;
   };
   struct Deferred {
@@ -113,6 +115,7 @@ class MembersArbiter final : public Arbiter {
   void hear_recorded(GroupId id, NodeId from, const InSyncRecord& record, Instant now);
   void grant(GroupId id, Group& group);
   void deny(GroupId id, Group& group, std::string why);
+  void release(GroupId id, Group& group, const Epoch& ballot, bool never_owned, Instant now);
   std::string reasons(const Asking& asking) const;
   std::string consent(const Asking& asking) const;
   const std::string& name_of(NodeId node) const;

@@ -28,6 +28,7 @@ void write_body(mirror::ByteWriter& out, const VoteMessage& message) {
       out.epoch(message.request.followed);
       out.boolean(message.request.cold);
       write_record(out, message.record);
+      out.epoch(message.request.void_from);
       break;
     case Kind::answer:
       out.epoch(message.answer.ballot);
@@ -37,6 +38,7 @@ void write_body(mirror::ByteWriter& out, const VoteMessage& message) {
       break;
     case Kind::release:
       out.epoch(message.request.ballot);
+      out.boolean(message.never_owned);
       break;
     case Kind::record:
     case Kind::recorded:
@@ -53,6 +55,7 @@ std::optional<Epoch> read_body(mirror::ByteReader& in, VoteMessage& message) {
       message.request.followed = in.epoch();
       message.request.cold = in.boolean();
       message.record = read_record(in);
+      message.request.void_from = in.epoch();
       return message.request.ballot;
     case Kind::answer: {
       message.answer.ballot = in.epoch();
@@ -65,6 +68,7 @@ std::optional<Epoch> read_body(mirror::ByteReader& in, VoteMessage& message) {
     }
     case Kind::release:
       message.request.ballot = in.epoch();
+      message.never_owned = in.boolean();
       return message.request.ballot;
     case Kind::record:
     case Kind::recorded:

@@ -26,9 +26,10 @@ struct VoteMessage {
   // says nothing of this one, although both may be about the same ballot.
   BootId asker;
   uint32_t question = 0;
-  TakeoverRequest request;  // request; release: the ballot only
-  TakeoverAnswer answer;    // answer
-  InSyncRecord record;      // record, recorded; request: the newest that the candidate knows of
+  TakeoverRequest request;   // request; release: the ballot only
+  bool never_owned = false;  // release: nor has the sender owned under it
+  TakeoverAnswer answer;     // answer
+  InSyncRecord record;       // record, recorded; request: the newest that the candidate knows of
 };
 
 // In the version-tolerant form of heartbeats: what follows the fields of this version is skipped. Nothing

@@ -42,28 +42,65 @@ VoteReason VoteMember::judge(const TakeoverRequest& request, Instant now) const 
 
 // The promise is also an embargo: the candidate's lease runs from before it asked.
 TakeoverAnswer VoteMember::ask(const TakeoverRequest& request, Instant now) {
+  forget_former(request, now);
   const VoteReason reason = judge(request, now);
   if (reason == VoteReason::granted) {
+    add_layer(request.ballot);
     kept_.promised = request.ballot;
     embargo_until_ = now + settings_.embargo();
   }
   return {request.ballot, reason, std::max(kept_.promised, request.ballot), kept_.record};
 }
 
-void VoteMember::release(const Epoch& ballot, Instant now) {
-  if (ballot == kept_.promised) embargo_until_ = std::min(embargo_until_, now);
+void VoteMember::add_layer(const Epoch& ballot) {
+  if (ballot == kept_.promised || std::ranges::find(layers_, ballot, &Layer::ballot) != layers_.end()) return;
+  if (layers_.size() == kLayersMax) layers_.erase(layers_.begin());
+  layers_.push_back({ballot, kept_});
 }
 
-// An owner above our promise has a majority without us.
+void VoteMember::release(const Epoch& ballot, bool never_owned, Instant now) {
+  if (ballot == kept_.promised) embargo_until_ = std::min(embargo_until_, now);
+  if (never_owned) forget(ballot);
+}
+
+// The releases may have been lost.
+void VoteMember::forget_former(const TakeoverRequest& request, Instant now) {
+  if (request.void_from == Epoch()) return;
+  std::vector<Epoch> over;
+  for (const Layer& layer : layers_)
+    if (layer.ballot.node == request.ballot.node && layer.ballot >= request.void_from &&
+        layer.ballot < request.ballot)
+      over.push_back(layer.ballot);
+  for (const Epoch& ballot : over) release(ballot, true, now);
+}
+
+// Whatever was taken from this ballot, now or as what counted before a later one, is what counted before it.
+// A restart forgets the layers, and then a promise stands that binds nobody: that is slow, not wrong.
+void VoteMember::forget(const Epoch& ballot) {
+  const auto layer = std::ranges::find(layers_, ballot, &Layer::ballot);
+  if (layer == layers_.end()) return;
+  const KeptPromise before = layer->before;
+  layers_.erase(layer);
+  const auto restore = [&](KeptPromise& promise) {
+    if (promise.promised == ballot) promise.promised = before.promised;
+    if (promise.record.epoch == ballot) promise.record = before.record;
+  };
+  restore(kept_);
+  for (Layer& other : layers_) restore(other.before);
+}
+
+// An owner above our promise has a majority without us. Whatever was asked before it is history.
 bool VoteMember::hear_owner(const Epoch& epoch, Instant received) {
   if (received < silent_until_ || memory_lost_ || epoch < kept_.promised) return false;
   kept_.promised = epoch;
+  layers_.clear();
   embargo_until_ = std::max(embargo_until_, received + settings_.embargo());
   return true;
 }
 
 bool VoteMember::record(const InSyncRecord& record) {
   if (record.epoch < kept_.promised) return false;
+  add_layer(record.epoch);
   kept_.promised = record.epoch;
   kept_.record = std::max(kept_.record, record);
   memory_lost_ = false;

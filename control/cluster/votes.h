@@ -40,6 +40,9 @@ struct TakeoverRequest {
   Epoch ballot;       // its node is the candidate
   Epoch followed;     // of the owner whose connections the candidate holds; zero: it holds none
   bool cold = false;  // would discard the old connections; nobody who is in sync has been heard for long
+  // The candidate's own ballots from this one to below `ballot` were given up, and it never owned under any
+  // of them; zero: there are none.
+  Epoch void_from = Epoch();
 };
 
 enum class VoteReason : uint8_t {
@@ -77,8 +80,10 @@ class VoteMember {
 
   // A grant, a true from hear_owner and one from record may be told to others when kept() is on disk.
   TakeoverAnswer ask(const TakeoverRequest& request, Instant now);
-  // The candidate gives up: whoever comes next need not wait for it. Its ballot stays the highest.
-  void release(const Epoch& ballot, Instant now);
+  // The candidate gives up, and never asks under this ballot again: whoever comes next need not wait for it.
+  // If it never owned under it, either, then it is as if it had not asked: what was promised and recorded
+  // before counts again, so the owner of before is echoed and its standby is in sync.
+  void release(const Epoch& ballot, bool never_owned, Instant now);
   // A numbered heartbeat of an owner that says it has a lease arrived. True: echo its number.
   bool hear_owner(const Epoch& epoch, Instant received);
   // An owner changes its in-sync set. True: confirm it.
@@ -89,11 +94,24 @@ class VoteMember {
   Instant embargo_until() const { return embargo_until_; }
   Instant silent_until() const { return silent_until_; }
 
+  // Of ballots that may still be released as never owned, the newest last: what counted before each.
+  struct Layer {
+    Epoch ballot;
+    KeptPromise before;
+    friend bool operator==(const Layer&, const Layer&) = default;
+  };
+  const std::vector<Layer>& layers() const { return layers_; }
+
  private:
+  static constexpr size_t kLayersMax = 16;
   VoteReason judge(const TakeoverRequest& request, Instant now) const;
+  void add_layer(const Epoch& ballot);
+  void forget(const Epoch& ballot);
+  void forget_former(const TakeoverRequest& request, Instant now);
 
   VoteSettings settings_;
   KeptPromise kept_;
+  std::vector<Layer> layers_;
   bool memory_lost_ = false;
   Instant silent_until_ = Instant::min();   // after a restart: neither grants nor echoes
   Instant embargo_until_ = Instant::min();  // grants nobody but whom it has promised

@@ -244,6 +244,62 @@ TEST(MembersArbiter, AnOwnerThatWithdrawsIsFollowedAtOnce) {
   EXPECT_LE(m.most_voices, 1U);
 }
 
+// A candidate that gave up is as if it had not asked: the owner of before is echoed, and its standby in sync.
+TEST(MembersArbiter, ACandidateThatFailsLeavesNothingBehind) {
+  for (const bool release_is_lost : {false, true}) {
+    Members m(3);
+    m.own(1);
+    m[1].record(kGroup, m.epoch(1), NodeId(2), m.now());
+    m.run(50ms);
+    const Epoch old = m.epoch(1);
+    m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1; };
+    m.run(kEmbargo + 5ms);
+    EXPECT_FALSE(m.speaks(1));
+    // n2 has both grants, and then n3 cannot confirm in time that n2 alone is in sync.
+    m.disk = 30ms;
+    m.ask(2, old);
+    m.run(25ms);
+    m.disk = 60ms;
+    m.run(release_is_lost ? 30ms : 80ms);
+    if (release_is_lost) {
+      m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1 || from == 2; };
+      m.run(60ms);
+    }
+    m.disk = 0ms;
+    m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1; };
+    const auto verdict = m.verdict(2);
+    ASSERT_TRUE(verdict);
+    ASSERT_EQ(verdict->kind, Verdict::Kind::denied);
+    EXPECT_FALSE(verdict->out_of_sync);
+    EXPECT_EQ(m[2].member(kGroup).kept().promised, old);
+    EXPECT_EQ(m[2].member(kGroup).kept().record.standby, NodeId(2));
+    EXPECT_EQ(m[3].member(kGroup).kept().promised == old, !release_is_lost);
+    const auto highest = m[2].highest(kGroup);
+    EXPECT_GT(highest, old) << "it would ask again under a ballot that is over";
+    m.own(2, old);  // with the old connections
+    EXPECT_GT(m.epoch(2), highest);
+    EXPECT_LE(m.most_voices, 1U);
+  }
+}
+
+// One that heard nothing of the owner for a while asked, was refused, and echoes that owner again.
+TEST(MembersArbiter, WhoAskedInVainEchoesTheOwnerAgain) {
+  Members m(3);
+  m.own(1);
+  const Epoch first = m.epoch(1);
+  m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 && to == 2; };
+  m.run(2 * kEmbargo);
+  m.ask(2, first);
+  m.run(kLease);
+  ASSERT_TRUE(m.verdict(2));
+  m.is_cut = [](uint16_t, uint16_t) { return false; };
+  m.run(50ms);
+  m.is_cut = [](uint16_t from, uint16_t to) { return from == 3 || to == 3; };
+  m.run(5 * kLease);
+  EXPECT_TRUE(m.speaks(1)) << "n2 does not echo it";
+  EXPECT_EQ(m.epoch(1), first);
+}
+
 TEST(MembersArbiter, AStandbyThatWasRemovedGetsNothing) {
   Members m(3);
   m.own(1);

@@ -18,7 +18,7 @@ VoteMessage answer_message() {
 }
 
 TEST(VoteMessage, EveryKindIsReadAsWritten) {
-  const TakeoverRequest request{{5, NodeId(2)}, {4, NodeId(1)}, true};
+  const TakeoverRequest request{{5, NodeId(2)}, {4, NodeId(1)}, true, {3, NodeId(2)}};
   const InSyncRecord record{{4, NodeId(1)}, 3, NodeId(2)};
   for (const VoteMessage& message :
        {VoteMessage{.kind = VoteMessage::Kind::request,
@@ -28,8 +28,10 @@ TEST(VoteMessage, EveryKindIsReadAsWritten) {
        .request = request,
        .record = record},
         answer_message(),
-        VoteMessage{
-            .kind = VoteMessage::Kind::release, .group = GroupId(1), .request = {.ballot = request.ballot}},
+        VoteMessage{.kind = VoteMessage::Kind::release,
+        .group = GroupId(1),
+        .request = {.ballot = request.ballot},
+        .never_owned = true},
         VoteMessage{.kind = VoteMessage::Kind::record, .group = GroupId(1), .record = record},
         VoteMessage{.kind = VoteMessage::Kind::recorded, .group = GroupId(1), .record = record}}) {
     const auto read = decode_vote_message(encode(message));
@@ -41,6 +43,11 @@ TEST(VoteMessage, EveryKindIsReadAsWritten) {
   EXPECT_EQ(read->answer.reason, VoteReason::not_in_sync);
   EXPECT_EQ(read->answer.record, answer_message().answer.record);
   EXPECT_EQ(read->question, 77U);
+  const auto asked = decode_vote_message(encode({.kind = VoteMessage::Kind::request, .request = request}));
+  EXPECT_EQ(asked->request.void_from, request.void_from);
+  const auto released = decode_vote_message(
+      encode({.kind = VoteMessage::Kind::release, .request = request, .never_owned = true}));
+  EXPECT_TRUE(released->never_owned);
 }
 
 TEST(VoteMessage, WhatIsCutOrUnknownIsRefused) {

@@ -1,7 +1,9 @@
 // Every order of events of a small cluster: two ballots of two candidates, three members, messages that are
-// lost, repeated and overtake each other, heartbeats, a member that restarts. Two owners must never speak at
+// lost, repeated and overtake each other, heartbeats, candidates and owners that give up and say so, a member
+// that restarts. Two owners must never speak at
 // once, and no owner may follow one with a higher ballot; when a rule is taken out, the same search finds
 // that it happens.
+#include <cstdlib>
 #include <string>
 #include <unordered_set>
 
@@ -26,7 +28,8 @@ enum class Without {
   promise_on_disk,  // a restarted member knows nothing of before
   restart_silence,  // a restarted member votes at once
   age_of_lease,     // the lease runs from when an echo arrives, not from when its heartbeat was sent
-  age_of_grants     // late grants count, and the lease runs from then
+  age_of_grants,    // late grants count, and the lease runs from then
+  never_owned       // who has owned says, too, that it is as if it had not asked
 };
 
 struct Owner {
@@ -34,6 +37,7 @@ struct Owner {
   std::optional<VoteLease> lease;
   Instant asked, arrived = Instant::min();
   std::optional<Instant> beat;
+  bool gave_up = false;
 };
 
 struct State {
@@ -48,7 +52,8 @@ struct State {
 
 class Search {
  public:
-  Search(Without without, int steps) : without_(without), steps_(steps) {
+  Search(Without without, int steps, bool may_give_up = false)
+      : without_(without), steps_(steps), may_give_up_(may_give_up) {
     settings_.members = kMembers;
     settings_.lease = 2 * kStep;
     member_settings_ = candidate_settings_ = settings_;
@@ -64,16 +69,21 @@ class Search {
     return fault_;
   }
   size_t states() const { return seen_.size(); }
-  bool somebody_owned = false, somebody_renewed = false, both_owned_in_turn = false;
+  bool somebody_owned = false, somebody_renewed = false, both_owned_in_turn = false,
+       somebody_went_back = false;
 
  private:
   static NodeId node(size_t index) { return NodeId(static_cast<uint16_t>(index + 1)); }
   // The first two members are the candidates.
   static Epoch ballot(size_t owner) { return {static_cast<uint32_t>(owner + 1), node(owner)}; }
 
+  static bool has_owned(const Owner& owner) {
+    return owner.candidate && owner.candidate->state() == VoteCandidate::State::granted;
+  }
+
   bool speaks(const State& s, size_t owner) const {
     const Owner& o = s.owners[owner];
-    if (!o.candidate || o.candidate->state() != VoteCandidate::State::granted) return false;
+    if (!has_owned(o) || o.gave_up) return false;
     const Instant first = o.asked + settings_.lease;
     Instant until = std::max(first, o.lease->until());
     if (without_ == Without::age_of_lease) until = std::max(until, o.arrived + settings_.lease);
@@ -90,12 +100,14 @@ class Search {
     put(s.restarts);
     for (const VoteMember& member : s.members) {
       put(member.kept().promised.counter);
+      for (const VoteMember::Layer& layer : member.layers())
+        put(16 + 4 * layer.ballot.counter + layer.before.promised.counter);
       put_left(member.embargo_until());
       put_left(member.silent_until());
     }
     for (size_t o = 0; o < 2; ++o) {
       const Owner& owner = s.owners[o];
-      put(owner.candidate ? 1 + static_cast<int>(owner.candidate->state()) : 0);
+      put((owner.candidate ? 1 + static_cast<int>(owner.candidate->state()) : 0) + 8 * owner.gave_up);
       if (owner.candidate) put((owner.asked - kStart) / kStep);
       for (size_t m = 0; m < kMembers; ++m)
         put(s.granted[o][m] + 2 * s.echoed[o][m] +
@@ -111,8 +123,7 @@ class Search {
     if (!fault_.empty() || !seen_.insert(key(s)).second) return;
     const bool first = speaks(s, 0), second = speaks(s, 1);
     somebody_owned |= first || second;
-    both_owned_in_turn |=
-        second && s.owners[0].candidate && s.owners[0].candidate->state() == VoteCandidate::State::granted;
+    both_owned_in_turn |= second && has_owned(s.owners[0]);
     if (first && second) {
       fault_ = "two voices";
       return;
@@ -159,6 +170,13 @@ class Search {
       if (s.granted[o][m]) deliver_grant(s, o, m);
       if (owner.beat) deliver_beat(s, o, m);
       if (s.echoed[o][m]) deliver_echo(s, o, m);
+      if (owner.gave_up) deliver_release(s, o, m);
+    }
+    // An owner that gives up is like one whose every frame is lost: that is in the search already.
+    if (may_give_up_ && !owner.gave_up && (!has_owned(owner) || without_ == Without::never_owned)) {
+      State next = s;
+      next.owners[o].gave_up = true;
+      explore(next);
     }
     if (speaks(s, o) && !owner.beat) {
       State next = s;
@@ -182,14 +200,21 @@ class Search {
   void deliver_grant(const State& s, size_t o, size_t m) {
     State next = s;
     Owner& owner = next.owners[o];
-    if (owner.candidate->state() != VoteCandidate::State::asking) return;
+    if (owner.gave_up || owner.candidate->state() != VoteCandidate::State::asking) return;
     const TakeoverAnswer grant{ballot(o), VoteReason::granted, ballot(o), {}};
     if (owner.candidate->hear(node(m), grant, s.now) == VoteCandidate::State::granted) {
-      const auto& higher = s.owners[1].candidate;
-      if (o == 0 && higher && higher->state() == VoteCandidate::State::granted) fault_ = "a falling epoch";
+      if (o == 0 && has_owned(s.owners[1])) fault_ = "a falling epoch";
       owner.lease.emplace(settings_, node(o), owner.asked + settings_.lease);
       if (without_ == Without::age_of_grants) owner.arrived = s.now;
     }
+    explore(next);
+  }
+
+  void deliver_release(const State& s, size_t o, size_t m) {
+    State next = s;
+    const bool never_owned = without_ == Without::never_owned || !has_owned(s.owners[o]);
+    next.members[m].release(ballot(o), never_owned, s.now);
+    somebody_went_back |= next.members[m].kept().promised < s.members[m].kept().promised;
     explore(next);
   }
 
@@ -213,6 +238,7 @@ class Search {
 
   Without without_;
   int steps_;
+  bool may_give_up_;
   VoteSettings settings_, member_settings_, candidate_settings_;
   std::unordered_set<std::string> seen_;
   std::string fault_;
@@ -227,15 +253,26 @@ TEST(VotesModel, NoOrderOfEventsLeadsToTwoVoices) {
   std::printf("%zu states\n", search.states());
 }
 
+// VOTES_STEPS=3, a minute, is the number of steps of the search above.
+TEST(VotesModel, NorIfCandidatesGiveUpAndAreForgotten) {
+  const char* steps = std::getenv("VOTES_STEPS");
+  Search search(Without::nothing, steps != nullptr ? std::atoi(steps) : 1, true);
+  EXPECT_EQ(search.fault(), "");
+  EXPECT_TRUE(search.somebody_owned);
+  EXPECT_TRUE(search.somebody_went_back);
+  std::printf("%zu states\n", search.states());
+}
+
 TEST(VotesModel, EachRuleIsNeeded) {
   const std::pair<Without, const char*> rules[] = {{Without::embargo, "the embargo"},
                                                    {Without::majority, "the majority"},
                                                    {Without::promise_on_disk, "the promise on disk"},
                                                    {Without::restart_silence, "the silence after a restart"},
                                                    {Without::age_of_lease, "the age of a lease"},
-                                                   {Without::age_of_grants, "the age of grants"}};
+                                                   {Without::age_of_grants, "the age of grants"},
+                                                   {Without::never_owned, "having owned being remembered"}};
   for (const auto& [without, name] : rules) {
-    Search search(without, kSteps);
+    Search search(without, kSteps, without == Without::never_owned);
     EXPECT_NE(search.fault(), "") << "without " << name << " nothing goes wrong: is it needed?";
     std::printf("without %s: %s, after %zu states\n", name, search.fault().c_str(), search.states());
   }

@@ -41,10 +41,35 @@ TEST(VoteMember, AHigherBallotOfTheSameNodeNeedNotWaitAndALowerOneIsRefused) {
 TEST(VoteMember, ACandidateThatGivesUpSetsOthersFree) {
   VoteMember member(kSettings);
   EXPECT_TRUE(member.ask(cold({1, kN1}), kStart).is_grant());
-  member.release({1, kN2}, kStart + 1ms);
+  member.release({1, kN2}, false, kStart + 1ms);
   EXPECT_FALSE(member.ask(cold({2, kN2}), kStart + 1ms).is_grant());
-  member.release({1, kN1}, kStart + 2ms);
+  member.release({1, kN1}, false, kStart + 2ms);
   EXPECT_TRUE(member.ask(cold({2, kN2}), kStart + 2ms).is_grant());
+}
+
+TEST(VoteMember, ABallotUnderWhichNobodyOwnedIsForgottenInAnyOrder) {
+  for (const bool in_order : {true, false}) {
+    VoteMember member(kSettings);
+    EXPECT_TRUE(member.record({{2, kN1}, 3, kN2}));
+    const KeptPromise before = member.kept();
+    EXPECT_TRUE(member.ask({{3, kN2}, {2, kN1}, false}, kStart).is_grant());
+    EXPECT_TRUE(member.record({{3, kN2}, 1, NodeId()}));
+    EXPECT_TRUE(member.ask(cold({4, kN1}), kStart + 1s).is_grant());
+    member.release(in_order ? Epoch{3, kN2} : Epoch{4, kN1}, true, kStart + 2s);
+    EXPECT_NE(member.kept(), before);
+    member.release(in_order ? Epoch{4, kN1} : Epoch{3, kN2}, true, kStart + 2s);
+    EXPECT_EQ(member.kept(), before);
+    EXPECT_TRUE(member.hear_owner({2, kN1}, kStart + 3s));
+  }
+}
+
+TEST(VoteMember, ARepeatedQuestionTakesBackTheFormerOnesToo) {
+  VoteMember member(kSettings);
+  EXPECT_TRUE(member.record({{2, kN1}, 3, kN2}));
+  EXPECT_TRUE(member.ask({{3, kN2}, {2, kN1}, false}, kStart).is_grant());
+  EXPECT_TRUE(member.record({{3, kN2}, 1, NodeId()}));
+  EXPECT_EQ(member.ask({{4, kN2}, {2, kN1}, false}, kStart + 1ms).reason, VoteReason::not_in_sync);
+  EXPECT_TRUE(member.ask({{5, kN2}, {2, kN1}, false, {3, kN2}}, kStart + 2ms).is_grant());
 }
 
 TEST(VoteMember, EachHeartbeatOfTheOwnerProlongsThePromise) {

@@ -360,7 +360,7 @@ void MembersArbiter::fill(mirror::GroupBeat& beat) const {
 
 // A record that has not reached this member yet may come with the question: whoever it names is in sync.
 void MembersArbiter::answer(GroupId id, Group& group, const VoteMessage& question, Instant now) {
-  if (question.record > group.member.kept().record) group.member.record(question.record);
+  group.member.learn(question.record);
   const TakeoverAnswer given = group.member.ask(question.request, now);
   const VoteMessage message{.kind = Kind::answer,
                             .group = id,

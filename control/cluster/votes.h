@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -88,6 +89,9 @@ class VoteMember {
   bool hear_owner(const Epoch& epoch, Instant received);
   // An owner changes its in-sync set. True: confirm it.
   bool record(const InSyncRecord& record);
+  // Somebody else than its owner tells of a record. That confirms nothing, so a promise does not stand in its
+  // way; nor does it make up for a memory that was lost, for whoever tells may not know the newest.
+  void learn(const InSyncRecord& record) { kept_.record = std::max(kept_.record, record); }
 
   const KeptPromise& kept() const { return kept_; }
   bool has_lost_memory() const { return memory_lost_; }

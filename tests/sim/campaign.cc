@@ -27,6 +27,7 @@ World::Result Campaign::run_one(const Scenario& scenario, uint64_t seed, std::ve
                .scenario = &scenario,
                .faults = std::move(faults),
                .nodes = settings_.nodes,
+               .members = settings_.members,
                .trace = settings_.trace});
   World::Result result = world.run();
   ++runs_;
@@ -34,6 +35,7 @@ World::Result Campaign::run_one(const Scenario& scenario, uint64_t seed, std::ve
   events_ += result.events;
   takeovers_ += result.takeovers;
   excused_ += result.lost;
+  slowest_election_ = std::max(slowest_election_, result.slowest_election);
   probes_.add(result.probes);
   virtual_seconds_ += std::chrono::duration<double>(result.virtual_time).count();
   for (size_t i = 0; i < kFaultKinds; ++i) faults_[i] += result.faults[i];
@@ -47,10 +49,15 @@ World::Result Campaign::run_one(const Scenario& scenario, uint64_t seed, std::ve
 
 void Campaign::run_seed(uint64_t seed) {
   Random random(seed * 31 + 7);
-  const auto faults = [&] { return settings_.faults.empty() ? random_faults(random) : settings_.faults; };
+  const auto faults = [&] {
+    if (!settings_.faults.empty()) return settings_.faults;
+    return settings_.members ? random_members_faults(random, settings_.nodes) : random_faults(random);
+  };
   if (settings_.scenario.empty()) {
-    const Scenario scenario = random_scenario(seed);
-    run_one(scenario, seed, faults(), fmt::format("--seed {}", seed));
+    const Scenario scenario = settings_.members ? random_members_scenario(seed) : random_scenario(seed);
+    const std::string cluster =
+        settings_.members ? fmt::format("--arbiter members --nodes {} ", settings_.nodes) : std::string();
+    run_one(scenario, seed, faults(), fmt::format("{}--seed {}", cluster, seed));
     return;
   }
   const Scenario& scenario = settings_.scenario == "all" ? scenarios()[seed % scenarios().size()]
@@ -105,6 +112,9 @@ void Campaign::print_text() const {
       std::printf("fault       %-20s %lu\n", std::string(name_of(static_cast<FaultKind>(i))).c_str(),
                   faults_[i]);
   std::printf("takeovers   %lu\n", takeovers_);
+  if (settings_.members)
+    std::printf("elections   a connected majority had one owner after %.0f ms at the latest\n",
+                static_cast<double>(slowest_election_.count()) / 1e6);
   std::printf("excused     %lu sessions that were not shown as protected\n", excused_);
   for (size_t i = 0; i < kProbes; ++i) {
     const auto probe = static_cast<Probe>(i);

@@ -16,6 +16,7 @@ class Campaign {
     uint64_t first_seed = 1, last_seed = 1;
     std::string scenario;  // empty: drawn from the seed; "all": the named ones in turn
     unsigned nodes = 2;
+    bool members = false;         // the arbiter; faults are drawn for it
     double minutes = 0;           // 0: no limit
     std::vector<uint64_t> seeds;  // if not empty, these and no range
     std::vector<Fault> faults;    // on top of the scenario's, instead of drawn ones
@@ -47,6 +48,7 @@ class Campaign {
   uint64_t excused_ = 0;
   uint64_t violations_ = 0;
   uint64_t last_seed_ = 0;
+  Duration slowest_election_{0};
   std::array<uint64_t, kFaultKinds> faults_{};
   Probes probes_;
   double virtual_seconds_ = 0;

@@ -12,9 +12,10 @@
 namespace understudy::sim {
 namespace {
 
-std::string text_of(unsigned nodes, unsigned workers, uint32_t receive_buffer) {
-  std::string text = fmt::format("cluster: {{name: simulated}}\ntcp: {{receive_buffer: {}KiB}}\nnodes:\n",
-                                 receive_buffer / 1024);
+std::string text_of(unsigned nodes, unsigned workers, uint32_t receive_buffer, bool members) {
+  std::string text =
+      fmt::format("cluster: {{name: simulated, arbiter: {}}}\ntcp: {{receive_buffer: {}KiB}}\nnodes:\n",
+                  members ? "members" : "none", receive_buffer / 1024);
   std::string successors;
   for (unsigned n = 1; n <= nodes; ++n) {
     text += fmt::format(R"(  - name: n{0}
@@ -54,12 +55,13 @@ groups:
 
 }  // namespace
 
-const config::Config& cluster_configuration(unsigned nodes, unsigned workers, uint32_t receive_buffer) {
-  static std::map<std::tuple<unsigned, unsigned, uint32_t>, config::Config> known;
-  const std::tuple key{nodes, workers, receive_buffer};
+const config::Config& cluster_configuration(unsigned nodes, unsigned workers, uint32_t receive_buffer,
+                                            bool members) {
+  static std::map<std::tuple<unsigned, unsigned, uint32_t, bool>, config::Config> known;
+  const std::tuple key{nodes, workers, receive_buffer, members};
   const auto found = known.find(key);
   if (found != known.end()) return found->second;
-  auto parsed = config::parse(text_of(nodes, workers, receive_buffer), "simulated");
+  auto parsed = config::parse(text_of(nodes, workers, receive_buffer, members), "simulated");
   if (const auto* faults = std::get_if<config::Faults>(&parsed)) {
     for (const std::string& line : faults->lines) std::fprintf(stderr, "%s\n", line.c_str());
     invariant(false, "simulator: the configuration of the cluster is faulty");

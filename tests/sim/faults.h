@@ -33,7 +33,15 @@ namespace understudy::sim {
   X(reordering, "frames are reordered on all networks")                              \
   X(corruption, "bits are flipped on all networks")                                  \
   X(backend_dies, "a backend falls silent, then answers again")                      \
-  X(backend_refuses, "a backend refuses connections, then accepts again")
+  X(backend_refuses, "a backend refuses connections, then accepts again")            \
+  X(crash_node, "a node, whichever it is, is killed")                                \
+  X(pause_node, "a node's process stands still, then goes on")                       \
+  X(deaf_node, "a node receives nothing on any network")                             \
+  X(mute_node, "a node's frames reach no network")                                   \
+  X(isolated_node, "a node is cut off on every network, both ways")                  \
+  X(node_off_peer, "a node is cut off the link between the nodes, one way or both")  \
+  X(node_off_front, "a node is cut off the clients, one way or both")                \
+  X(partition, "the nodes fall into two halves that hear nothing of each other")
 
 enum class FaultKind : uint8_t {
 #define X(name, text) name,
@@ -47,6 +55,9 @@ constexpr size_t kFaultKinds = 0
 #undef X
     ;
 
+// Those before are drawn for a pair (see random_faults), those from here on for clusters with an arbiter.
+constexpr size_t kPairFaultKinds = static_cast<size_t>(FaultKind::crash_node);
+
 std::string_view name_of(FaultKind kind);
 std::optional<FaultKind> fault_named(std::string_view name);
 std::string_view text_of(FaultKind kind);
@@ -58,6 +69,7 @@ struct Fault {
   Duration at{0};
   uint64_t at_event = 0;  // if not 0, instead of `at`
   Duration lasts{0};      // 0 for a node that is killed: it stays away until the end
+  uint8_t node = 0;       // which one, counted from 0; of a partition: bit n is the half of node n
 };
 
 }  // namespace understudy::sim

@@ -75,13 +75,14 @@ int usage(const std::string& complaint) {
 
 int main(int argc, char** argv) {
   sim::Campaign::Settings settings;
-  std::string seeds;
+  std::string seeds, arbiter;
   std::vector<std::string> faults;
   uint64_t seed = 0;
   po::options_description options("understudy-sim");
   options.add_options()("help", "this text")("list", "names scenarios, faults and probes")(
       "seeds", po::value(&seeds), "FIRST..LAST, or a list: 40,53,68")("seed", po::value(&seed), "one seed")(
       "scenario", po::value(&settings.scenario), "a named one, or all; otherwise drawn from the seed")(
+      "arbiter", po::value(&arbiter)->default_value("none"), "of the cluster: none, or members")(
       "nodes", po::value(&settings.nodes)->default_value(2), "of the cluster")(
       "minutes", po::value(&settings.minutes), "begin no further run after so many minutes of real time")(
       "crash-at-every-event", po::bool_switch(&settings.every_event),
@@ -115,6 +116,9 @@ int main(int argc, char** argv) {
   for (const std::string& fault : faults)
     if (!parse_fault(fault, settings)) return usage("no fault reads '" + fault + "'");
   if (settings.nodes < 1 || settings.nodes > 16) return usage("--nodes takes 1 to 16");
+  settings.members = arbiter == "members";
+  if (arbiter != "none" && !settings.members) return usage("--arbiter takes none or members");
+  if (settings.members && settings.nodes < 3) return usage("--arbiter members needs --nodes 3 or more");
   sim::Campaign campaign(settings);
   campaign.run();
   return campaign.report();

@@ -1,6 +1,7 @@
 #include "tests/sim/scenario.h"
 
 #include <algorithm>
+#include <array>
 
 namespace understudy::sim {
 namespace {
@@ -57,13 +58,52 @@ Scenario random_scenario(uint64_t seed) {
   return s;
 }
 
+Scenario random_members_scenario(uint64_t seed) {
+  Random random(seed * 77 + 5);
+  Scenario s;
+  s.name = "random";
+  for (uint32_t n = 1 + random.below(3); n > 0; --n) s.plans.push_back(random_plan(random, 4'000));
+  std::ranges::sort(s.plans, {}, &Plan::start);
+  for (Scenario::Network* network : {&s.front, &s.back, &s.peer})
+    *network = {.delay = Duration(1us) * (20 + random.below(random.chance(1, 2) ? 300 : 2000))};
+  s.peer.loss_per_mille = random.chance(1, 4) ? random.below(200) : 0;
+  s.peer.duplicate_per_mille = random.chance(1, 5) ? random.below(100) : 0;
+  s.peer.reorder_per_mille = random.chance(1, 5) ? random.below(200) : 0;
+  s.peer.corrupt_per_mille = random.chance(1, 8) ? random.below(20) : 0;
+  s.workers = random.chance(1, 8) ? 2 : 1;
+  s.receive_buffer = 16 * 1024;
+  return s;
+}
+
+std::vector<Fault> random_members_faults(Random& random, unsigned nodes) {
+  constexpr std::array kOfTheOwner = {
+      FaultKind::crash_owner, FaultKind::pause_owner,     FaultKind::pause_worker, FaultKind::hold_frames,
+      FaultKind::cut_front,   FaultKind::terminate_owner, FaultKind::loss};
+  std::vector<Fault> faults;
+  for (uint32_t count = 1 + random.below(6); count > 0; --count) {
+    Fault fault;
+    fault.kind =
+        random.chance(1, 3)
+            ? kOfTheOwner[random.below(kOfTheOwner.size())]
+            : static_cast<FaultKind>(kPairFaultKinds +
+                                     random.below(static_cast<uint32_t>(kFaultKinds - kPairFaultKinds)));
+    fault.at = Duration(1us) * random.below(random.chance(1, 2) ? 300'000 : 1'500'000);
+    fault.lasts = Duration(1us) * (1000 + random.below(random.chance(1, 2) ? 150'000 : 900'000));
+    if (fault.kind == FaultKind::hold_frames) fault.lasts = std::min<Duration>(fault.lasts, 150ms);
+    fault.node = static_cast<uint8_t>(fault.kind == FaultKind::partition ? 1 + random.below((1U << nodes) - 2)
+                                                                         : random.below(nodes));
+    faults.push_back(fault);
+  }
+  return faults;
+}
+
 std::vector<Fault> random_faults(Random& random) {
   std::vector<Fault> faults;
   const uint32_t count = random.below(4) + 1;
   for (uint32_t i = 0; i < count; ++i) {
     Fault fault;
     fault.kind = static_cast<FaultKind>(
-        i == 0 && random.chance(1, 2) ? 0 : random.below(static_cast<uint32_t>(kFaultKinds)));
+        i == 0 && random.chance(1, 2) ? 0 : random.below(static_cast<uint32_t>(kPairFaultKinds)));
     if (random.chance(1, 2))
       fault.at_event = 1 + random.below(random.chance(1, 2) ? 40 : 400);
     else

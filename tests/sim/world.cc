@@ -30,14 +30,16 @@ World::World(const Settings& settings)
     : settings_(settings),
       scenario_(*settings.scenario),
       random_(settings.seed * 0x9e3779b97f4a7c15ULL + 1),
-      config_(cluster_configuration(settings.nodes, scenario_.workers, scenario_.receive_buffer)),
+      config_(cluster_configuration(settings.nodes, scenario_.workers, scenario_.receive_buffer,
+                                    settings.members)),
+      voices_([this](const std::string& sentence) { complain(sentence); }),
       slots_(settings.nodes),
       session_begun_(scenario_.plans.size(), 0) {
   settings_.faults.insert(settings_.faults.end(), scenario_.faults.begin(), scenario_.faults.end());
   fault_applied_.assign(settings_.faults.size(), 0);
   oracle_ = std::make_unique<Oracle>(
       Oracle::Settings{.addresses = {kVirtualAddress, kSourceAddress},
-                       .judges_voices = true,
+                       .judges_voices = !settings.members,  // there Voices does, more exactly
                        .is_speaking = [this](size_t slot) { return is_speaking(slot); }},
       [this](const std::string& sentence) { complain(sentence); });
   for (Slot& slot : slots_) slot.clock_ppm = static_cast<int32_t>(random_.below(4001)) - 2000;
@@ -73,10 +75,17 @@ void World::make_networks() {
     networks_[n]->delay = given[n]->delay;
     networks_[n]->bits_per_second = given[n]->bits_per_second;
     networks_[n]->damages_cluster_frames = true;
+    if (settings_.members)
+      networks_[n]->separates = [this](const SwitchPort& from, const SwitchPort& to) {
+        const uint8_t a = from.mac().bytes()[4], b = to.mac().bytes()[4];
+        return a >= kFirstSlotMac && b >= kFirstSlotMac &&
+               slots_[a - kFirstSlotMac].half != slots_[b - kFirstSlotMac].half;
+      };
     if (n == peer) continue;
     networks_[n]->observer = [this](const SwitchPort& from, std::span<const uint8_t> frame) {
       const uint8_t slot = from.mac().bytes()[4];
       oracle_->observe(slot < kFirstSlotMac ? Oracle::kHost : size_t{slot} - kFirstSlotMac, frame, now_);
+      if (settings_.members && slot >= kFirstSlotMac) take_word_of(size_t{slot} - kFirstSlotMac, frame);
       if (settings_.trace) trace(describe_frame(frame));
       note_reset(frame);
     };
@@ -116,7 +125,8 @@ void World::start(size_t slot) {
       .slot = static_cast<uint8_t>(kFirstSlotMac + slot),
       .buffers = kNodeBuffers,
       .control_round = 4ms,
-      .clock_ppm = s.clock_ppm};
+      .clock_ppm = s.clock_ppm,
+      .disk = &s.disk};
   settings.adjust = [this](worker::WorkerSettings& w) {
     w.mirror_window = scenario_.mirror_window;
     w.engine.legs = w.engine.active_legs = 256;
@@ -137,7 +147,7 @@ void World::kill(size_t slot) {
   const uint32_t lost_per_mille = random_.below(3) * 500;
   for (size_t n = 0; n < networks; ++n) networks_[n]->lose_in_flight(s.node->port(n), lost_per_mille);
   s.node.reset();
-  s.is_owner = false;
+  s.is_owner = s.is_leaving = false;
   trace(fmt::format("n{} is dead, {} per mille of its frames in flight are lost", slot + 1, lost_per_mille));
 }
 
@@ -169,6 +179,10 @@ void World::begin_sessions() {
     if (plan.client_port != 0 && hosts_[0]->has_live_talk_on(port)) continue;
     session_begun_[i] = 1;
     ++begun_;
+    if (settings_.members && now_ < trouble_until_) {
+      lost_.insert(i);
+      for (const auto& host : hosts_) host->excused = lost_;
+    }
     hosts_[0]->begin(i, port, kVirtualAddress, now_);
   }
 }
@@ -214,6 +228,7 @@ void World::step() {
     }
     if (!s.node->paused()) s.is_owner = owns;
   }
+  if (settings_.members) count_voices();
   excuse_those_whom_nobody_serves();
   undo_what_is_due();
   uint64_t frames = 0;
@@ -310,7 +325,9 @@ World::Result World::run() {
     begin_sessions();
     apply_due_faults();
     const bool faults_done = std::ranges::all_of(fault_applied_, [](char applied) { return applied != 0; });
-    if ((faults_done || begun_ == scenario_.plans.size()) && undo_.empty() && all_done()) break;
+    const bool may_end = faults_done || (!settings_.members && begun_ == scenario_.plans.size());
+    const bool leaves = settings_.members && std::ranges::any_of(slots_, &Slot::is_leaving);
+    if (may_end && undo_.empty() && !leaves && all_done()) break;
     step();
   }
   finish();
@@ -319,6 +336,7 @@ World::Result World::run() {
 
 void World::finish() {
   if (result_.violations.empty() && !all_done()) complain("the sessions do not end" + describe_sessions());
+  if (settings_.members && result_.violations.empty()) finish_with_a_majority();
   undo_everything();
   if (result_.violations.empty() &&
       !run_until([&] { return is_settled() && unprotected_shown() == 0; }, kRecoveryMost))

@@ -12,6 +12,7 @@
 #include "tests/sim/oracle.h"
 #include "tests/sim/probes.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/voices.h"
 #include "tests/support/node_in_process.h"
 
 namespace understudy::sim {
@@ -30,6 +31,7 @@ class World {
     const Scenario* scenario = nullptr;
     std::vector<Fault> faults;
     unsigned nodes = 2;
+    bool members = false;  // a majority of the nodes decides who owns; otherwise there is no arbiter
     bool trace = false;
   };
   struct Result {
@@ -38,6 +40,7 @@ class World {
     uint64_t takeovers = 0;
     uint64_t lost = 0;  // sessions that were excused
     uint64_t late_words = 0;
+    Duration slowest_election{0};  // from the end of the last fault to one owner, under an arbiter
     std::array<uint64_t, kFaultKinds> faults{};
     Probes probes;
     Duration virtual_time{0};
@@ -53,9 +56,12 @@ class World {
   enum Network : size_t { front, back, peer, networks };
   struct Slot {
     std::unique_ptr<NodeInProcess> node;
-    uint64_t life = 0;      // how often it was started: another node may stand at the same address
-    bool is_owner = false;  // as its control saw itself last
+    uint64_t life = 0;        // how often it was started: another node may stand at the same address
+    bool is_owner = false;    // as its control saw itself last
+    bool is_leaving = false;  // was asked to end, and has not
     int32_t clock_ppm = 0;
+    cluster::KeptMemory disk;  // what it has promised
+    uint8_t half = 0;          // of a partition
   };
   struct Undo {
     Instant at;
@@ -80,6 +86,14 @@ class World {
   std::string describe_sessions();
   std::string describe_unprotected();
 
+  // world_members.cc
+  void take_word_of(size_t slot, std::span<const uint8_t> frame);
+  void count_voices();
+  bool may_speak(size_t slot) const;
+  std::string describe_members() const;
+  void finish_with_a_majority();
+  bool apply_to_any_node(const Fault& fault);
+
   // world_faults.cc
   void apply_due_faults();
   void undo_what_is_due();
@@ -93,13 +107,10 @@ class World {
   void apply_to_backend(const Fault& fault);
   void cut(size_t slot, Network network, bool in, bool out, Duration lasts);
   void fill_pool(size_t slot, Duration lasts);
+  void let_go_late(NodeInProcess& node);
   void pause(size_t slot, Duration lasts);
   void later(Duration delay, std::function<void()> action);
   void undo_everything();
-  std::optional<size_t> session_of(const Tcp& segment) const;
-  void note_reset(std::span<const uint8_t> frame);
-  void note_frame_lost(std::span<const uint8_t> frame);
-  bool waits_for_a_lost_reset(size_t session);
   void start(size_t slot);
   void kill(size_t slot);
   void note_losses(size_t owner);
@@ -111,6 +122,12 @@ class World {
   std::optional<size_t> standby() const;
   uint64_t unprotected_shown() const;
 
+  // world_resets.cc
+  std::optional<size_t> session_of(const Tcp& segment) const;
+  void note_reset(std::span<const uint8_t> frame);
+  void note_frame_lost(std::span<const uint8_t> frame);
+  bool waits_for_a_lost_reset(size_t session);
+
   Settings settings_;
   const Scenario& scenario_;
   Random random_;
@@ -121,6 +138,8 @@ class World {
   uint64_t frames_seen_ = 0;
   std::array<std::unique_ptr<SwitchedNetwork>, networks> networks_;
   std::unique_ptr<Oracle> oracle_;
+  Voices voices_;
+  bool words_are_late_ = false;
   std::vector<std::unique_ptr<Host>> hosts_;  // the client, two backends
   std::vector<Slot> slots_;
   size_t begun_ = 0;

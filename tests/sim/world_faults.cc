@@ -115,6 +115,7 @@ void World::start_again(size_t slot, Duration delay) {
 void World::bury(size_t slot) {
   trace(fmt::format("n{} ends: {}", slot + 1, slots_[slot].node->last_words()));
   kill(slot);
+  if (settings_.members) start_again(slot, kSomebodyComes);  // a majority is to be left
   if (!is_deserted()) return;
   excuse_everything();
   start_again(slot, kSomebodyComes);
@@ -135,35 +136,6 @@ void World::excuse_those_whom_nobody_serves() {
     if (hosts_[1]->of_session(i) == nullptr && hosts_[2]->of_session(i) == nullptr) lost_.insert(i);
   }
   for (const auto& host : hosts_) host->excused = lost_;
-}
-
-std::optional<size_t> World::session_of(const Tcp& segment) const {
-  for (const auto& host : hosts_)
-    if (const Talk* talk = host->talk_of(segment); talk != nullptr && talk->session != SIZE_MAX)
-      return talk->session;
-  return std::nullopt;
-}
-
-void World::note_reset(std::span<const uint8_t> frame) {
-  if (start_ == kNever || !is_reset(frame)) return;
-  const auto segment = read_tcp(frame);
-  if (!segment) return;
-  if (const auto session = session_of(*segment)) reset_said_.insert(*session);
-}
-
-void World::note_frame_lost(std::span<const uint8_t> frame) {
-  if (reset_said_.empty()) return;
-  const auto segment = read_tcp(frame);
-  if (!segment) return;
-  const auto session = session_of(*segment);
-  if (session && reset_said_.contains(*session) && reset_lost_.insert(*session).second)
-    trace(fmt::format("session {}: lost at or after a reset: {}", *session, describe_frame(frame)));
-}
-
-// A RST is said once. If it was lost, or the challenge with which it was met (RFC 5961 section 3.2), who has
-// nothing to send waits for as long as its application cares to.
-bool World::waits_for_a_lost_reset(size_t session) {
-  return reset_lost_.contains(session) && hosts_[0]->of_session(session)->tcp->deadline() == kNever;
 }
 
 // While the standby is in trouble nobody may be lost; if the owner is gone already, everybody is: these are
@@ -235,6 +207,16 @@ void World::apply(const Fault& fault) {
     case FaultKind::corruption:
       apply_to_networks(fault);
       break;
+    case FaultKind::crash_node:
+    case FaultKind::pause_node:
+    case FaultKind::deaf_node:
+    case FaultKind::mute_node:
+    case FaultKind::isolated_node:
+    case FaultKind::node_off_peer:
+    case FaultKind::node_off_front:
+    case FaultKind::partition:
+      applied = apply_to_any_node(fault);
+      break;
     case FaultKind::backend_dies:
     case FaultKind::backend_refuses:
       apply_to_backend(fault);
@@ -259,6 +241,14 @@ void World::cut(size_t slot, Network network, bool in, bool out, Duration lasts)
   });
 }
 
+void World::let_go_late(NodeInProcess& node) {
+  oracle_->set_late(true);
+  words_are_late_ = true;
+  for (const Network n : {front, back}) node.port(n).hold(false);
+  oracle_->set_late(false);
+  words_are_late_ = false;
+}
+
 void World::pause(size_t slot, Duration lasts) {
   NodeInProcess* node = slots_[slot].node.get();
   node->pause();
@@ -269,9 +259,7 @@ void World::pause(size_t slot, Duration lasts) {
     if (slots_[slot].is_owner && owner() && *owner() != slot) result_.probes.hit(Probe::woke_after_takeover);
     node->resume();
     if (!holds) return;
-    oracle_->set_late(true);
-    for (const Network n : {front, back}) node->port(n).hold(false);
-    oracle_->set_late(false);
+    let_go_late(*node);
   });
   if (holds)
     for (const Network n : {front, back}) node->port(n).hold(true);
@@ -309,6 +297,7 @@ bool World::apply_to_node(const Fault& fault, size_t slot) {
       break;
     case FaultKind::terminate_owner:
       note_losses(slot);
+      slots_[slot].is_leaving = true;
       node.retire(now_);
       break;
     case FaultKind::pause_owner:
@@ -350,7 +339,10 @@ bool World::apply_to_node(const Fault& fault, size_t slot) {
       const Network network = random_.chance(1, 2) ? front : back;
       node.port(network).hold(true);
       later(fault.lasts, [this, slot, network] {
-        if (slots_[slot].node != nullptr) slots_[slot].node->port(network).hold(false);
+        if (slots_[slot].node == nullptr) return;
+        // Under an arbiter they may come after its lease, which no two nodes without one have.
+        if (settings_.members) return let_go_late(*slots_[slot].node);
+        slots_[slot].node->port(network).hold(false);
       });
       break;
     }

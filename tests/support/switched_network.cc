@@ -83,6 +83,7 @@ void SwitchedNetwork::send(SwitchPort& from, std::span<const uint8_t> frame) {
 }
 
 void SwitchedNetwork::enqueue(const SwitchPort& from, SwitchPort& to, std::span<const uint8_t> frame) {
+  if (separates && separates(from, to)) return lose(frame);
   if (random_.chance(loss_per_mille, 1000)) return lose(frame);
   Instant at = now_;
   if (bits_per_second > 0) {

@@ -75,6 +75,8 @@ class SwitchedNetwork {
   uint64_t bits_per_second = 0;         // towards each port; 0: no limit
   Duration queue_max = 20ms;            // what waits longer for a port is lost
   std::function<void(const SwitchPort& from, std::span<const uint8_t> frame)> observer;
+  // Whether the way from one port to another is cut; what is sent on it gets lost.
+  std::function<bool(const SwitchPort& from, const SwitchPort& to)> separates;
   // A frame, or a copy of it, gets lost or damaged on its way. Not called for what nobody is plugged in for.
   std::function<void(std::span<const uint8_t> frame)> on_loss;
 

@@ -81,6 +81,27 @@ TEST(VoteMember, EachHeartbeatOfTheOwnerProlongsThePromise) {
   EXPECT_FALSE(member.hear_owner({2, kN1}, kStart + 182ms)) << "it has been replaced";
 }
 
+// A former owner that was cut off asks for its group again under ever higher ballots, and has not heard of
+// the record that its successor made before it died. Who is named in that brings it along.
+TEST(VoteMember, ARecordThatComesWithAQuestionIsLearntBelowAPromiseToo) {
+  VoteMember member(kSettings);
+  EXPECT_TRUE(member.record({{3, kN2}, 2, kN1}));
+  EXPECT_TRUE(member.ask(warm({5, kN2}, {3, kN2}), kStart).is_grant());
+  const InSyncRecord record{{4, kN1}, 2, kN3};
+  EXPECT_FALSE(member.record(record)) << "an owner of that epoch must not count on it";
+  EXPECT_EQ(member.ask(warm({6, kN3}, {4, kN1}), kStart + 200ms).reason, VoteReason::not_in_sync);
+  member.learn(record);
+  EXPECT_EQ(member.kept().promised, (Epoch{5, kN2}));
+  EXPECT_TRUE(member.ask(warm({6, kN3}, {4, kN1}), kStart + 200ms).is_grant());
+}
+
+// The candidate's own record may be older than one that this member has confirmed and forgotten.
+TEST(VoteMember, ACandidateDoesNotMakeUpForALostMemory) {
+  VoteMember member(kSettings, std::nullopt, kStart);
+  member.learn({{4, kN1}, 2, kN3});
+  EXPECT_EQ(member.ask(warm({6, kN3}, {4, kN1}), kStart + 1s).reason, VoteReason::memory_lost);
+}
+
 TEST(VoteMember, AfterARestartItIsSilentForTheLongestLeaseAndKnowsWhatItPromised) {
   const KeptPromise kept{{7, kN1}, {{7, kN1}, 1, kN2}};
   VoteMember member(kSettings, kept, kStart);

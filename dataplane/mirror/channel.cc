@@ -1,8 +1,12 @@
 #include "dataplane/mirror/channel.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
+
+#include <rte_prefetch.h>
 
 #include "common/check.h"
 #include "dataplane/mirror/frame_sealer.h"
@@ -77,6 +81,7 @@ void ChannelSender::release_all() {
   }
   if (building_ != nullptr) rte_pktmbuf_free(building_);
   building_ = nullptr;
+  rte_pktmbuf_free(std::exchange(prepared_, nullptr));
   built_ = 0;
 }
 
@@ -100,7 +105,7 @@ void ChannelSender::close() {
 
 bool ChannelSender::start_frame() {
   if (in_flight() >= settings_.window - 1) return false;
-  building_ = rte_pktmbuf_alloc(pool_);
+  building_ = prepared_ != nullptr ? std::exchange(prepared_, nullptr) : rte_pktmbuf_alloc(pool_);
   if (building_ == nullptr) {
     drops_.count(DropReason::mbuf_pool_empty);
     return false;
@@ -108,6 +113,15 @@ bool ChannelSender::start_frame() {
   rte_pktmbuf_append(building_, kHeaders + sizeof(MirrorDataHeader));
   built_ = 0;
   return true;
+}
+
+// A full frame has a successor as a rule. While the full one is sealed, the lines of the next one come.
+void ChannelSender::prepare_next() {
+  if (prepared_ == nullptr) prepared_ = rte_pktmbuf_alloc(pool_);
+  if (prepared_ == nullptr) return;
+  const uint8_t* data = rte_pktmbuf_mtod(prepared_, const uint8_t*);
+  const uint32_t length = kHeaders + sizeof(MirrorDataHeader) + settings_.frame_payload;
+  for (uint32_t line = 0; line < length; line += RTE_CACHE_LINE_SIZE) __builtin_prefetch(data + line, 1);
 }
 
 uint32_t ChannelSender::room_in_frame() const {
@@ -122,7 +136,10 @@ uint64_t ChannelSender::room() const {
 
 uint8_t* ChannelSender::append(uint32_t length, Instant now) {
   invariant(length <= settings_.frame_payload, "mirror record larger than a frame");
-  if (building_ != nullptr && built_ + length > settings_.frame_payload) flush(now);
+  if (building_ != nullptr && built_ + length > settings_.frame_payload) {
+    prepare_next();
+    flush(now);
+  }
   if (building_ == nullptr && !start_frame()) return nullptr;
   built_ += length;
   return reinterpret_cast<uint8_t*>(rte_pktmbuf_append(building_, static_cast<uint16_t>(length)));
@@ -174,6 +191,22 @@ void ChannelSender::count_sent(Slot& s, Instant now) {
   bytes_sent_ += s.frame->pkt_len;
 }
 
+// Their headers have left the near caches since they were sent.
+void ChannelSender::release_up_to(uint32_t next_expected) {
+  constexpr uint32_t kAhead = 8;
+  std::array<rte_mbuf*, 64> frames;
+  for (uint32_t sequence = una_; sequence < std::min(una_ + kAhead, next_expected); ++sequence)
+    rte_prefetch0(slot(sequence).frame);
+  while (una_ < next_expected) {
+    unsigned count = 0;
+    for (; count < frames.size() && una_ < next_expected; ++una_) {
+      if (una_ + kAhead < next_expected) rte_prefetch0(slot(una_ + kAhead).frame);
+      frames[count++] = std::exchange(slot(una_), Slot()).frame;
+    }
+    rte_pktmbuf_free_bulk(frames.data(), count);
+  }
+}
+
 bool ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
   const uint32_t next_expected = ack.next_expected.get();
   // A former incarnation of ours may have had the same generation; what it is told does not hold for us.
@@ -181,11 +214,7 @@ bool ChannelSender::on_ack(const MirrorAckHeader& ack, Instant now) {
     return false;
   if (next_expected > next_ || next_expected < una_) return false;
   if (next_expected > una_) {
-    for (; una_ < next_expected; ++una_) {
-      Slot& s = slot(una_);
-      rte_pktmbuf_free(s.frame);
-      s = Slot();
-    }
+    release_up_to(next_expected);
     last_progress_ = now;
     retransmit_wait_ = settings_.retransmit_min;
     retransmit_at_ = in_flight() > 0 ? now + retransmit_wait_ : kNever;

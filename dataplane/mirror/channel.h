@@ -124,9 +124,11 @@ class ChannelSender {
   };
   Slot& slot(uint32_t sequence) { return slots_[sequence & (settings_.window - 1)]; }
   bool start_frame();
+  void prepare_next();
   void send(uint32_t sequence, Instant now);
   void repeat(uint32_t sequence, Instant now);
   void count_sent(Slot& s, Instant now);
+  void release_up_to(uint32_t next_expected);
   void release_all();
 
   Settings settings_;
@@ -140,7 +142,8 @@ class ChannelSender {
   uint32_t una_ = 1;   // oldest frame not confirmed
   uint32_t next_ = 1;  // sequence of the frame under construction
   rte_mbuf* building_ = nullptr;
-  uint32_t built_ = 0;  // payload bytes in it
+  rte_mbuf* prepared_ = nullptr;  // for the frame after it
+  uint32_t built_ = 0;            // payload bytes in it
   Instant last_sent_{};
   Instant last_progress_{};
   Instant retransmit_at_ = kNever;

@@ -198,6 +198,14 @@ bool OwnerLog::write_agreed(uint32_t leg, Instant now) {
   return true;
 }
 
+// The sink sends on what is logged here, in the same round or a little later: where it last read is near.
+tcp::ReadCursor OwnerLog::cursor_of_sink(const tcp::Connection& c) const {
+  const uint32_t sink = engine_.pipes()[c.rx].sink;
+  if (sink == tcp::kNone || engine_.legs()[sink].tx != c.rx) return {};
+  const tcp::Soft* soft = engine_.soft_of(engine_.legs()[sink]);
+  return soft == nullptr ? tcp::ReadCursor() : soft->cursor;
+}
+
 // The payload accepted since the last record, cut to fit frames; the last piece carries the whole state.
 bool OwnerLog::write_segments(uint32_t leg, Instant now) {
   tcp::Connection& c = engine_.legs()[leg];
@@ -214,13 +222,15 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
   c.terms_changed = false;
   // Bytes that the sink acknowledged to a former owner before they came are held by nobody.
   rx.logged = std::min(std::max(rx.logged, engine_.pipes().begin_of(rx)), rx.tail);
-  tcp::ReadCursor cursor;
+  tcp::ReadCursor cursor = cursor_of_sink(c);
   while (true) {
     const uint64_t remaining = rx.tail - rx.logged;
     constexpr auto kHeader = static_cast<uint32_t>(sizeof(SegmentRecord));
     uint32_t room = channel_.room_in_frame();
     if (room < kHeader + std::min<uint64_t>(remaining, kPieceMin)) room = frame_payload_;
     const auto take = static_cast<uint32_t>(std::min<uint64_t>(remaining, room - kHeader));
+    // Before the frame that is full now is sealed, which takes as long as the bytes need to come.
+    engine_.pipes().prefetch(rx, rx.logged, take, cursor);
     uint8_t* at = gate_has_room() ? channel_.append(kHeader + take, now) : nullptr;
     if (at == nullptr) {
       engine_.want_log(leg);

@@ -90,6 +90,7 @@ class OwnerLog {
   bool write_agreed(uint32_t leg, Instant now);
   void begin_output(uint32_t leg);
   bool write_output(Instant now);
+  tcp::ReadCursor cursor_of_sink(const tcp::Connection& c) const;
   bool write_segments(uint32_t leg, Instant now);
   bool write_mark(bool is_end, Instant now);
   void write_digest(Instant now);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "common/check.h"
 #include "dataplane/neighbour/address_hash.h"
@@ -87,10 +88,17 @@ const Claim* Claims::find(uint16_t port, const IpAddress& address) const {
 }
 
 bool Claims::accepts_mac(uint16_t port, const MacAddress& destination) const {
-  if (destination == port_macs_[port]) return true;
-  if (destination == MacAddress::broadcast() || destination == wire::kClusterMulticast) return true;
+  // As words: it is asked for every frame, and two arrays of bytes would be compared by a call.
+  const auto word_of = [](const MacAddress& mac) {
+    uint64_t word = 0;
+    std::memcpy(&word, mac.bytes().data(), mac.bytes().size());
+    return word;
+  };
+  const uint64_t wanted = word_of(destination);
+  if (wanted == word_of(port_macs_[port])) return true;
+  if (wanted == word_of(MacAddress::broadcast()) || wanted == word_of(wire::kClusterMulticast)) return true;
   const auto& macs = destination.is_multicast() ? multicast_macs_[port] : group_macs_[port];
-  return std::find(macs.begin(), macs.end(), destination) != macs.end();
+  return std::ranges::any_of(macs, [&](const MacAddress& mac) { return wanted == word_of(mac); });
 }
 
 std::optional<ArpFrame> Claims::answer(uint16_t port, const wire::ArpPacket& request) const {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include <rte_prefetch.h>
+
 namespace understudy::tcp {
 namespace {
 
@@ -138,17 +140,19 @@ void PipeStore::drop_done(Pipe& pipe) {
   while (pipe.first != kNone && chunks_[pipe.first].end() <= done) drop_first(pipe);
 }
 
-void PipeStore::copy_out(const Pipe& pipe, uint64_t offset, uint32_t length, uint8_t* to,
-                         ReadCursor& cursor) const {
+// A cursor whose byte is not held any more is of no use; the search begins at the front then.
+uint32_t PipeStore::chunk_of(const Pipe& pipe, uint64_t offset, const ReadCursor& cursor) const {
   const bool cursor_holds = cursor.chunk != kNone && cursor.offset >= pipe.head && cursor.offset <= offset;
   uint32_t at = cursor_holds ? cursor.chunk : pipe.first;
-  while (length > 0) {
+  while (at != kNone && chunks_[at].end() <= offset) at = chunks_[at].next;
+  return at;
+}
+
+void PipeStore::copy_out(const Pipe& pipe, uint64_t offset, uint32_t length, uint8_t* to,
+                         ReadCursor& cursor) const {
+  for (uint32_t at = chunk_of(pipe, offset, cursor); length > 0; at = chunks_[at].next) {
     invariant(at != kNone, "pipe: bytes asked for that are not held");
     const Chunk& chunk = chunks_[at];
-    if (chunk.end() <= offset) {
-      at = chunk.next;
-      continue;
-    }
     const auto skip = static_cast<uint32_t>(offset - chunk.begin);
     const uint32_t take = std::min<uint32_t>(length, chunk.length - skip);
     memcpy(to, bytes_at(chunk.mbuf, chunk.data_offset + skip), take);
@@ -157,6 +161,17 @@ void PipeStore::copy_out(const Pipe& pipe, uint64_t offset, uint32_t length, uin
     length -= take;
     cursor = {at, offset - 1};
   }
+}
+
+void PipeStore::prefetch(const Pipe& pipe, uint64_t offset, uint32_t length, ReadCursor& cursor) const {
+  const uint32_t at = chunk_of(pipe, offset, cursor);
+  if (at == kNone) return;
+  const Chunk& chunk = chunks_[at];
+  const auto skip = static_cast<uint32_t>(offset - chunk.begin);
+  const uint8_t* bytes = bytes_at(chunk.mbuf, chunk.data_offset + skip);
+  const uint32_t here = std::min<uint32_t>(length, chunk.length - skip);
+  for (uint32_t line = 0; line < here; line += RTE_CACHE_LINE_SIZE) rte_prefetch0(bytes + line);
+  cursor = {at, offset};
 }
 
 }  // namespace understudy::tcp

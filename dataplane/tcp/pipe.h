@@ -115,8 +115,12 @@ class PipeStore {
   // Copies `length` held bytes from `offset`. The cursor is left at the last byte, so that sequential readers
   // do not walk the list.
   void copy_out(const Pipe& pipe, uint64_t offset, uint32_t length, uint8_t* to, ReadCursor& cursor) const;
+  // Has the processor fetch the first of the bytes that copy_out will be asked for in a moment, as far as
+  // they lie in one buffer. The cursor is left where copy_out can begin.
+  void prefetch(const Pipe& pipe, uint64_t offset, uint32_t length, ReadCursor& cursor) const;
 
  private:
+  uint32_t chunk_of(const Pipe& pipe, uint64_t offset, const ReadCursor& cursor) const;
   static constexpr uint64_t kFrameCharge = 2304;  // an mbuf with its data room
   bool coalesce(Pipe& pipe, const Chunk& chunk);
   void drop_first(Pipe& pipe);

@@ -389,6 +389,7 @@ class Engine {
   void process_congestion_echo(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now);
   bool has_reduced(const Connection& c, const Soft& soft) const;
   void note_reduction(const Connection& c, Soft& soft);
+  void process_probe_answer(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now);
   void mark_outgoing(Soft& soft, bool new_data, wire::TcpSegmentToSend& segment);
 
   // reassembly.cc

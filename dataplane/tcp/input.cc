@@ -259,6 +259,7 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
   if (soft.sent_first == kNone) note_progress(soft, now);  // an answer to a window probe
   const LegId id = legs_.id_of(leg);
   soft.rack.fack_before = soft.sacked_bytes > 0 ? soft.highest_sacked : c.snd.una;
+  process_probe_answer(c, soft, s, now);
   const uint32_t sacked = process_sack(c, soft, s, now);
   if (after(s.ack, c.snd.una)) {
     acknowledge(c, leg, s.ack, sacked, now);

@@ -104,15 +104,6 @@ void Engine::prr_update(Connection& c, Soft& soft, uint32_t delivered, bool safe
 
 void Engine::after_ack(Connection& c, Soft& soft, uint32_t delivered, bool una_advanced, Instant now) {
   const uint32_t flight_before = soft.in_flight + delivered;
-  if (soft.tlp.outstanding && at_or_after(c.snd.una, soft.tlp.end_seq)) {
-    // RFC 8985 section 7.4.2: the probe repaired a loss, unless it only carried new data.
-    soft.tlp.outstanding = false;
-    if (soft.tlp.was_retransmission && !soft.recovery.active) {
-      soft.congestion.on_loss(flight_before, now);
-      note_reduction(c, soft);
-      soft.congestion.on_recovery_done();
-    }
-  }
   const uint32_t lost_before = soft.lost_segments;
   rack_detect_loss(c, soft, now);
   const bool safe = una_advanced && soft.lost_segments <= lost_before;
@@ -200,6 +191,21 @@ void Engine::send_tail_loss_probe(Connection& c, Soft& soft, Instant now) {
   soft.tlp.outstanding = true;
   soft.tlp.end_seq = c.snd.nxt;
   soft.retransmit_at = now + soft.rtt.rto();
+}
+
+// RFC 8985 section 7.4.2: what the answer to a probe says. One that repeated a segment has repaired a loss only
+// if nothing shows that the peer got that segment twice before it acknowledges what was sent afterwards.
+void Engine::process_probe_answer(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now) {
+  if (!soft.tlp.outstanding || before(s.ack, soft.tlp.end_seq)) return;
+  const bool tells_of_duplicate = s.options.sack_count > 0 && s.options.sack[0].right == soft.tlp.end_seq;
+  const bool duplicates = s.ack == c.snd.una && s.length() == 0 && s.options.sack_count == 0;
+  const bool repaired = soft.tlp.was_retransmission && !tells_of_duplicate && after(s.ack, soft.tlp.end_seq);
+  if (soft.tlp.was_retransmission && !tells_of_duplicate && !repaired && !duplicates) return;
+  soft.tlp.outstanding = false;
+  if (!repaired || soft.recovery.active) return;
+  soft.congestion.on_loss(static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una)), now);
+  note_reduction(c, soft);
+  soft.congestion.on_recovery_done();
 }
 
 // RFC 6298 (5.4) to (5.7).

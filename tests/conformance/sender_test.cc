@@ -70,6 +70,38 @@ TEST(Sender, TailLossProbeFollowsTheLastSegmentSent) {  // RFC 8985 section 7.2
   EXPECT_EQ(s.left(), "F. 2001:2001 ack 1");
 }
 
+// Two segments of which the second was sent again as a probe; both are acknowledged.
+void let_probe(Script& s) {
+  s.establish();
+  s.write(2000);
+  s.wait(30ms);
+  EXPECT_TRUE(s.left().ends_with("P. 1001:2001 ack 1"));
+  EXPECT_EQ(s.engine().counters().tail_loss_probes, 1U);
+  s.arrives(". 1:1 ack 2001");
+}
+
+TEST(Sender, AProbeThatRepairsALossShrinksTheWindowWithTheNextAcknowledgement) {  // RFC 8985 section 7.4.2
+  Script s(plain_settings());
+  let_probe(s);
+  const uint32_t window = s.report().congestion_window;
+  s.write(1000);
+  EXPECT_EQ(s.report().congestion_window, window) << "it may have come twice";
+  s.arrives(". 1:1 ack 3001");
+  EXPECT_LT(s.report().congestion_window, window);
+}
+
+TEST(Sender, AProbeThatTurnsOutToBeADuplicateDoesNotShrinkTheWindow) {  // likewise
+  for (const char* answer : {". 1:1 ack 2001 sack 1001:2001", ". 1:1 ack 2001"}) {
+    Script s(plain_settings());
+    let_probe(s);
+    const uint32_t window = s.report().congestion_window;
+    s.arrives(answer);
+    s.write(1000);
+    s.arrives(". 1:1 ack 3001");
+    EXPECT_GE(s.report().congestion_window, window) << answer;
+  }
+}
+
 TEST(Sender, TimeoutIsARoundTripAndTheMinimum) {  // RFC 6298 section 2
   Script s(plain_settings());
   s.establish("mss 1000");

@@ -266,6 +266,21 @@ bool OwnerLog::write_segments(uint32_t leg, Instant now) {
   }
 }
 
+bool OwnerLog::write_heard(uint32_t leg, Instant now) {
+  const tcp::Silence silence = engine_.silence_of(engine_.legs()[leg], now);
+  if (silence == tcp::Silence()) return true;
+  uint8_t* at = channel_.append(sizeof(HeardRecord), now);
+  if (at == nullptr) return false;
+  HeardRecord r{};
+  r.header = header_of(RecordKind::heard, sizeof r);
+  r.leg = leg;
+  r.unused_ms = silence.unused_ms;
+  r.unanswered_s = silence.unanswered_s;
+  r.probes = silence.probes;
+  std::memcpy(at, &r, sizeof r);
+  return true;
+}
+
 void OwnerLog::write_close(tcp::LegId leg, Instant now) {
   if (state_ == State::closed) return;
   want_close(leg.index);

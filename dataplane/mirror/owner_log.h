@@ -88,6 +88,7 @@ class OwnerLog {
   bool write_open(uint32_t leg, RecordKind kind, Instant now);
   bool write_adopt(uint32_t leg, Instant now);
   bool write_agreed(uint32_t leg, Instant now);
+  bool write_heard(uint32_t leg, Instant now);
   void begin_output(uint32_t leg);
   bool write_output(Instant now);
   tcp::ReadCursor cursor_of_sink(const tcp::Connection& c) const;

@@ -24,6 +24,9 @@ namespace understudy::mirror {
 //   agreed   what the answer to our SYN settled: before the first segment record of a leg that we opened; and
 //            again when the path's MTU or the urgent pointer has changed
 //   digest   what the stream holds at this point, to be compared
+//   heard    for how long the peer has been silent: after the other records of a leg in a snapshot, and with
+//   its
+//            soft state; without it, a standby takes the arrival of a record for a sign of life
 //   soft, sent, early, release, adopt   a planned hand-over: soft_record.h
 enum class RecordKind : uint8_t {
   open = 1,
@@ -38,7 +41,8 @@ enum class RecordKind : uint8_t {
   early = 10,
   release = 11,
   adopt = 12,
-  digest = 13
+  digest = 13,
+  heard = 14
 };
 
 // No owner has more slots; a larger number is damage.
@@ -151,6 +155,16 @@ struct DigestRecord {
   be64_t sum;   // of their digest_of
 };
 static_assert(sizeof(DigestRecord) == 16);
+
+struct HeardRecord {
+  RecordHeader header;
+  be32_t leg;
+  be32_t unused_ms;  // tcp::Silence
+  be16_t unanswered_s;
+  uint8_t probes;
+  uint8_t reserved;
+};
+static_assert(sizeof(HeardRecord) == 16);
 
 // One leg's share in a digest: the same leg in another life has another.
 constexpr uint32_t digest_of(uint32_t owner_leg, Seq iss) {

@@ -8,7 +8,7 @@
 namespace understudy::mirror {
 // Entries and bytes with their headers, generously: a leg's records leave together or wait for room.
 uint64_t OwnerLog::bytes_of_soft(const tcp::Soft& soft) const {
-  uint64_t bytes = sizeof(SoftRecord) + frame_payload_;
+  uint64_t bytes = sizeof(SoftRecord) + sizeof(HeardRecord) + frame_payload_;
   engine_.visit_sent(soft, [&](const tcp::SentSegment&) { bytes += sizeof(SentEntry) + 1; });
   engine_.visit_early(soft, [&](const tcp::Chunk& chunk, std::span<const uint8_t>) {
     bytes += (sizeof(EarlyRecord) + chunk.length) * 2;  // a frame may end half empty before it
@@ -27,7 +27,7 @@ bool OwnerLog::write_soft(uint32_t leg, Instant now) {
   if (at == nullptr) return false;
   const SoftRecord r = soft_record_of(c, *soft, leg, now);
   std::memcpy(at, &r, sizeof r);
-  return write_sent(leg, *soft, now) && write_early(leg, *soft, now);
+  return write_heard(leg, now) && write_sent(leg, *soft, now) && write_early(leg, *soft, now);
 }
 
 bool OwnerLog::write_sent(uint32_t leg, const tcp::Soft& soft, Instant now) {

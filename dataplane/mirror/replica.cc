@@ -159,6 +159,8 @@ bool Replica::apply(std::span<const uint8_t> record, Instant now) {
       return apply_adopt(record);
     case RecordKind::digest:
       return apply_digest(record);
+    case RecordKind::heard:
+      return apply_heard(record, now);
   }
   return true;  // a newer owner's kind
 }
@@ -207,7 +209,7 @@ bool Replica::apply_open(const OpenRecord& r, bool is_bind, Instant now) {
   c.application_word = r.application_word.get();
   c.backend = BackendId(r.backend.get());
   c.mss_agreed = std::max<uint16_t>(r.mss.get(), 64);
-  engine_.use_path_mtu(c, r.path_mtu.get(), now);
+  engine_.inherit_path_mtu(c, r.path_mtu.get(), now);
   c.snd_scale = std::min<uint8_t>(r.snd_scale, 14) & 0xf;
   c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14) & 0xf;
   c.window_scaling = r.options & kOptionWindowScaling;
@@ -263,7 +265,7 @@ bool Replica::apply_agreed(std::span<const uint8_t> record, Instant now) {
   tcp::Connection& c = engine_.legs()[leg];
   c.rcv.irs = Seq(r.irs.get());
   c.mss_agreed = std::max<uint16_t>(r.mss.get(), 64);
-  engine_.use_path_mtu(c, r.path_mtu.get(), now);
+  engine_.inherit_path_mtu(c, r.path_mtu.get(), now);
   c.snd_scale = std::min<uint8_t>(r.snd_scale, 14) & 0xf;
   c.rcv_scale = std::min<uint8_t>(r.rcv_scale, 14) & 0xf;
   c.window_scaling = r.options & kOptionWindowScaling;
@@ -323,6 +325,17 @@ bool Replica::apply_segment(std::span<const uint8_t> record, Instant now) {
   if (rx.sink == tcp::kNone)
     if (const tcp::Service* service = engine_.find_service(c.service))
       service->application->on_data(engine_, leg, now);
+  return true;
+}
+
+bool Replica::apply_heard(std::span<const uint8_t> record, Instant now) {
+  HeardRecord r;
+  if (!load(record, r) || r.leg.get() >= kOwnerLegsMax) return false;
+  const uint32_t leg = mapped(r.leg.get());
+  if (leg != tcp::kNone && !is_refused(r.leg.get()))
+    engine_.set_silence(
+        engine_.legs()[leg],
+        {.unused_ms = r.unused_ms.get(), .unanswered_s = r.unanswered_s.get(), .probes = r.probes}, now);
   return true;
 }
 

@@ -59,6 +59,7 @@ class Replica : public ChannelReceiver::Consumer {
 
  private:
   bool apply(std::span<const uint8_t> record, Instant now);
+  bool apply_heard(std::span<const uint8_t> record, Instant now);
   bool apply_open(const OpenRecord& r, bool is_bind, Instant now);
   bool apply_agreed(std::span<const uint8_t> record, Instant now);
   bool apply_segment(std::span<const uint8_t> record, Instant now);

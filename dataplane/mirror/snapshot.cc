@@ -25,7 +25,7 @@ uint64_t OwnerLog::bytes_to_open(uint32_t client) const {
     if (leg == tcp::kNone || legs[leg].mirrored) continue;
     const tcp::Pipe& tx = engine_.pipes()[legs[leg].tx];
     const tcp::Pipe& rx = engine_.pipes()[legs[leg].rx];
-    headers += sizeof(OpenRecord) + sizeof(SegmentRecord);
+    headers += sizeof(OpenRecord) + sizeof(SegmentRecord) + sizeof(HeardRecord);
     received += is_known(legs[leg]) && rx.keeps_unlogged ? rx.tail - std::min(rx.logged, rx.tail) : rx.held();
     if (tx.source == tcp::kNone && !is_known(legs[leg])) written += tx.held();
   }
@@ -61,6 +61,7 @@ bool OwnerLog::open_session(uint32_t leg, Instant now) {
   if (!is_held) begin_output(client);
   bool whole = write_output(now) && write_segments(client, now);
   if (backend != tcp::kNone) whole = write_segments(backend, now) && whole;
+  whole = whole && write_heard(client, now) && (backend == tcp::kNone || write_heard(backend, now));
   if (!whole) {
     // More than the window takes, or the estimate was short: the rest follows when there is room.
     engine_.want_log(client);

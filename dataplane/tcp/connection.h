@@ -19,6 +19,14 @@ struct LegId {
   friend bool operator==(const LegId&, const LegId&) = default;
 };
 
+// For how long nothing has come from the peer of a connection.
+struct Silence {
+  uint32_t unused_ms = 0;     // since the last segment that counts as use; in TIME-WAIT, since that began
+  uint16_t unanswered_s = 0;  // since the last segment, or the last keep-alive probe
+  uint8_t probes = 0;         // sent since the last segment
+  friend bool operator==(const Silence&, const Silence&) = default;
+};
+
 // The hard state of one leg: what must survive the death of its owner (ARCHITECTURE.md, "State"). A mirrored
 // connection is this same struct at the standby, with its voice off. Names are those of RFC 9293
 // section 3.3.1.

@@ -244,7 +244,7 @@ uint32_t Engine::connect(GroupIndex group, const FlowKey& key, const Service* se
 void Engine::abort(uint32_t leg, Instant now) {
   Connection& c = legs_[leg];
   if (groups_[c.group].voice && c.state != State::syn_sent && c.state != State::time_wait) {
-    const bool syn_committed = after(c.rcv.committed, c.rcv.irs);
+    const bool syn_committed = !c.resumed || after(c.rcv.committed, c.rcv.irs);
     if (syn_committed)
       send_reset(c, now);
     else

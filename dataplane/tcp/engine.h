@@ -213,9 +213,13 @@ class Engine {
   uint64_t offset_of_ack(const Connection& c, Seq ack) const;
   // What the owner says that the path to the peer takes; 0: no limit (network_errors.cc).
   void use_path_mtu(Connection& c, uint16_t mtu, Instant now);
+  void inherit_path_mtu(Connection& c, uint16_t mtu, Instant now);  // a record says so
   uint16_t path_mtu(const Connection& c) const;
   // The peer has been heard, here or by the owner that tells us (liveness.cc).
   void note_heard(Connection& c, Instant now);
+  // What a mirror says of it, and how it is said again.
+  Silence silence_of(const Connection& c, Instant now) const;
+  void set_silence(Connection& c, const Silence& silence, Instant now);
   uint32_t engine_ms(Instant now) const { return static_cast<uint32_t>(to_ms(now - start_)); }
   // Legs that ended since the last round, with the generation they had: the mirror writes CLOSE for them.
   std::vector<ClosedLeg>& closed_legs() { return closed_legs_; }
@@ -430,6 +434,7 @@ class Engine {
   void send_window_probe(Connection& c, Soft& soft, Instant now);
   void await_window(Connection& c, Soft& soft, Instant now);
   void enter_time_wait(Connection& c, uint32_t leg, Instant now);
+  void await_end_of_time_wait(Connection& c, uint32_t leg, Instant now);
   bool end_oldest_time_wait(Instant now);
 
   // network_errors.cc

@@ -15,7 +15,9 @@ Soft* Engine::take_handed_soft(uint32_t leg, Instant now) {
 bool Engine::add_handed_sent(uint32_t leg, const SentSegment& sent) {
   Soft& soft = soft_[legs_[leg].soft];
   if (sent_.taken() == sent_.capacity()) return false;
+  const Instant give_up_at = soft.give_up_at;  // goes on; it does not begin with this node
   record_sent(soft, sent.begin, sent.length, sent.sent_at);
+  soft.give_up_at = give_up_at;
   SentSegment& copy = sent_[soft.sent_last];
   copy.retransmitted = sent.retransmitted;
   copy.pushed = sent.pushed;
@@ -74,7 +76,7 @@ void Engine::wake_handed(uint32_t leg, Instant now) {
     c.rcv.committed_edge = c.rcv.edge;
     if (c.tx != kNone && pipes_[c.tx].sendable != UINT64_MAX) pipes_[c.tx].sendable = pipes_[c.tx].tail;
   }
-  if (c.state == State::time_wait) enter_time_wait(c, leg, now);
+  if (c.state == State::time_wait) await_end_of_time_wait(c, leg, now);
   if (c.state == State::syn_received && !c.active_open) bear(c, Burden::embryonic, now);
   arm(c, soft);
   want_output(leg);

@@ -16,6 +16,18 @@ void Engine::note_heard(Connection& c, Instant now) {
   c.keepalive_probes = 0;
 }
 
+Silence Engine::silence_of(const Connection& c, Instant now) const {
+  return {.unused_ms = engine_ms(now) - c.active_ms,
+          .unanswered_s = static_cast<uint16_t>(engine_s(now) - c.probed_s),
+          .probes = c.keepalive_probes};
+}
+
+void Engine::set_silence(Connection& c, const Silence& silence, Instant now) {
+  c.active_ms = engine_ms(now) - silence.unused_ms;
+  c.probed_s = static_cast<uint16_t>(engine_s(now) - silence.unanswered_s);
+  c.keepalive_probes = silence.probes & 0xf;
+}
+
 // An answer to a keep-alive probe says that the peer is there, not that anybody uses the connection: idle
 // timeouts go on.
 void Engine::note_arrival(Connection& c, const wire::TcpSegment& s, Instant now) {

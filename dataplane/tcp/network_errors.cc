@@ -43,6 +43,12 @@ void Engine::use_path_mtu(Connection& c, uint16_t mtu, Instant now) {
   settle_mss(c, mtu);
 }
 
+void Engine::inherit_path_mtu(Connection& c, uint16_t mtu, Instant now) {
+  if (mtu != 0) mtu = std::max(mtu, c.key.local.is_v4() ? kPathMtuMin : kPathMtuMinV6);
+  if (mtu != 0) path_mtus_.inherit(c.key.remote, mtu, now);
+  settle_mss(c, mtu);
+}
+
 // Once a second: when the entry has run out, or is the smaller one that another connection has learned.
 void Engine::refresh_path_mtu(Connection& c, uint32_t leg, Instant now) {
   const uint16_t before = c.mss;

@@ -394,7 +394,7 @@ void Engine::send_reset(const Connection& c, Instant now) {
   segment.key = c.key;
   segment.type_of_service = type_of_service(c);
   segment.seq = c.snd.nxt;
-  segment.ack = c.rcv.committed;
+  segment.ack = c.resumed ? c.rcv.committed : c.rcv.nxt;  // what a record said is committed
   segment.flags = wire::kRst | wire::kAck;
   if (c.timestamps)
     segment.options.timestamps = {groups_[c.group].clock.millis(now) + c.ts_offset, c.ts_recent};

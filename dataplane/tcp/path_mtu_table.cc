@@ -23,4 +23,12 @@ void PathMtuTable::note(const IpAddress& peer, uint16_t mtu, Instant now) {
   *at = {peer, mtu, now + kLife};
 }
 
+void PathMtuTable::inherit(const IpAddress& peer, uint16_t mtu, Instant now) {
+  // Owners look once a second whether theirs has run out.
+  constexpr Duration kNotLookedYet = 2s;
+  const Bucket& bucket = buckets_[bucket_of(peer)];
+  const auto at = std::ranges::find(bucket, peer, &Entry::peer);
+  if (at == bucket.end() || at->mtu != mtu || at->until + kNotLookedYet <= now) note(peer, mtu, now);
+}
+
 }  // namespace understudy::tcp

@@ -22,6 +22,8 @@ class PathMtuTable {
   // The MTU of the path to `peer`; 0: not known, or no longer.
   uint16_t find(const IpAddress& peer, Instant now) const;
   void note(const IpAddress& peer, uint16_t mtu, Instant now);
+  // What somebody else has learned: the same for a peer that is known already says nothing new.
+  void inherit(const IpAddress& peer, uint16_t mtu, Instant now);
 
  private:
   static constexpr size_t kBuckets = 256;

@@ -193,8 +193,8 @@ void Engine::send_tail_loss_probe(Connection& c, Soft& soft, Instant now) {
   soft.retransmit_at = now + soft.rtt.rto();
 }
 
-// RFC 8985 section 7.4.2: what the answer to a probe says. One that repeated a segment has repaired a loss only
-// if nothing shows that the peer got that segment twice before it acknowledges what was sent afterwards.
+// RFC 8985 section 7.4.2: what the answer to a probe says. One that repeated a segment has repaired a loss
+// only if nothing shows that the peer got that segment twice before it acknowledges what was sent afterwards.
 void Engine::process_probe_answer(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now) {
   if (!soft.tlp.outstanding || before(s.ack, soft.tlp.end_seq)) return;
   const bool tells_of_duplicate = s.options.sack_count > 0 && s.options.sack[0].right == soft.tlp.end_seq;

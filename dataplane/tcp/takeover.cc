@@ -40,7 +40,8 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   // Who has been in TIME-WAIT for a while has acknowledged the FIN, or will be asked for it once more.
   const bool owes_word =
       is_synchronised(c.state) && (c.state != State::time_wait || moved_lately(c, engine_ms(now)));
-  c.active_ms = engine_ms(now);
+  const bool planned = groups_[c.group].handed_over;  // without soft state nothing was in flight
+  if (!planned) c.active_ms = engine_ms(now);
   ++counters_.resumed;
   Soft* soft = soft_for(c, leg, now);
   if (soft == nullptr || sent_.taken() == sent_.capacity()) {
@@ -58,7 +59,6 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   c.rcv.edge_sent = c.rcv.edge + (window_unit(c) - 1);
   c.snd.wl1 = c.rcv.nxt - 1;
   c.snd.wl2 = c.snd.una;
-  const bool planned = groups_[c.group].handed_over;  // without soft state nothing was in flight
   if (planned) keep_unlogged(c);
   if (c.tx != kNone) {
     Pipe& tx = pipes_[c.tx];
@@ -79,7 +79,8 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
     c.snd.nxt = c.snd.iss + 1;
     if (!c.active_open) bear(c, Burden::embryonic, now);
   }
-  if (c.state == State::time_wait) enter_time_wait(c, leg, now);
+  if (c.state == State::time_wait)
+    planned ? await_end_of_time_wait(c, leg, now) : enter_time_wait(c, leg, now);
   // Acknowledge what is committed: a sender moves on without waiting for its timer.
   soft->challenge_ack = owes_word && !planned;
   want_output(leg);

@@ -114,10 +114,18 @@ void Engine::enter_time_wait(Connection& c, uint32_t leg, Instant now) {
   c.state = State::time_wait;
   c.active_ms = engine_ms(now);
   want_log(leg);
+  await_end_of_time_wait(c, leg, now);
+}
+
+// What is left of it. The ring is looked at from its head: after a hand-over of many, one with less left may
+// wait for one with more.
+void Engine::await_end_of_time_wait(Connection& c, uint32_t leg, Instant now) {
+  const Duration waited =
+      std::min<Duration>(Duration(1ms) * (engine_ms(now) - c.active_ms), settings_.time_wait);
   if (time_wait_count_ == time_wait_.size() && end_oldest_time_wait(now))
     drops_.count(DropReason::tcp_time_wait_evicted);
   time_wait_[(time_wait_head_ + time_wait_count_) % time_wait_.size()] = {legs_.id_of(leg),
-                                                                          now + settings_.time_wait};
+                                                                          now + settings_.time_wait - waited};
   ++time_wait_count_;
 }
 

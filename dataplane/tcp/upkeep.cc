@@ -48,6 +48,11 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
     // A proxied session is idle when both its legs are.
     if (c.partner != kNone && now_ms - legs_[c.partner].active_ms <= to_ms(service->idle_timeout)) continue;
     if (c.state == State::time_wait) continue;
+    if (!c.resumed) {
+      // What came last before a crash was perhaps not recorded: the time begins anew.
+      resume(c, leg, now);
+      if (!c.resumed || !groups_[c.group].handed_over) continue;
+    }
     send_reset(c, now);
     close(leg, CloseReason::idle, now);
   }

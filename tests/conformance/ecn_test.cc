@@ -125,7 +125,7 @@ TEST(Ecn, TheWindowShrinksOncePerRoundTrip) {  // section 6.1.2
   s.arrives("E. 1:1 ack 9001");
   EXPECT_LE(s.report().congestion_window, after + 1000);
   EXPECT_GE(s.report().congestion_window, after) << "one window of data is one reason";
-  EXPECT_EQ(s.engine().counters().congestion_echoes_in, 1U);
+  EXPECT_EQ(s.host().count(&tcp::EngineCounters::congestion_echoes_in), 1U);
   s.left();
   s.write(4'000);
   EXPECT_EQ(s.left(),
@@ -134,7 +134,7 @@ TEST(Ecn, TheWindowShrinksOncePerRoundTrip) {  // section 6.1.2
       << "the first new segment says that we have slowed down";
   s.arrives("E. 1:1 ack 11001");
   EXPECT_LT(s.report().congestion_window, after + 1000) << "the next window is another one";
-  EXPECT_EQ(s.engine().counters().congestion_echoes_in, 2U);
+  EXPECT_EQ(s.host().count(&tcp::EngineCounters::congestion_echoes_in), 2U);
 }
 
 TEST(Ecn, LossInTheSameWindowDoesNotShrinkItAgain) {

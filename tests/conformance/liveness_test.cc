@@ -53,7 +53,7 @@ TEST(KeepAlive, AllUnansweredEndTheConnection) {
   s.wait(5s);
   EXPECT_EQ(s.left(), "R. 1:1 ack 1");
   EXPECT_EQ(s.connection(), nullptr);
-  EXPECT_EQ(s.engine().counters().keepalive_timeouts, 1U);
+  EXPECT_EQ(s.host().count(&tcp::EngineCounters::keepalive_timeouts), 1U);
 }
 
 TEST(KeepAlive, NotWhileSomethingIsOutstanding) {  // MUST-27
@@ -79,7 +79,9 @@ TEST(KeepAlive, AnswersDoNotCountAsUse) {
 }
 
 TEST(KeepAlive, AStandbyIsSilentAndASuccessorAsksAtOnce) {
-  Script s(with_keepalive());
+  ProfileSettings settings = with_keepalive();
+  settings.failover = Failover::never;  // it takes over itself
+  Script s(settings);
   s.establish();
   tcp::Engine& engine = s.engine();
   engine.give_up(0);
@@ -110,7 +112,7 @@ TEST(UserTimeout, EndsWhatIsNotAcknowledgedInTime) {  // MUST-20, MUST-21
   s.wait(200ms);
   EXPECT_EQ(s.left(), "R. 101:101 ack 1");
   EXPECT_EQ(s.connection(), nullptr);
-  EXPECT_EQ(s.engine().counters().user_timeouts, 1U);
+  EXPECT_EQ(s.host().count(&tcp::EngineCounters::user_timeouts), 1U);
 }
 
 TEST(UserTimeout, EachProgressStartsItAnew) {

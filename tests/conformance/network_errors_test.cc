@@ -10,7 +10,7 @@ constexpr uint8_t kUnreachable = 3;
 constexpr uint8_t kTooBig = 4;
 
 uint64_t drops(Script& s, DropReason reason) {
-  return s.engine().drops().of(reason);
+  return s.host().drops(reason);
 }
 
 TEST(PathMtu, WhatWasTooLargeIsCutAndLeavesAtOnce) {

@@ -76,7 +76,7 @@ void let_probe(Script& s) {
   s.write(2000);
   s.wait(30ms);
   EXPECT_TRUE(s.left().ends_with("P. 1001:2001 ack 1"));
-  EXPECT_EQ(s.engine().counters().tail_loss_probes, 1U);
+  EXPECT_EQ(s.host().count(&tcp::EngineCounters::tail_loss_probes), 1U);
   s.arrives(". 1:1 ack 2001");
 }
 

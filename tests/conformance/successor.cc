@@ -99,6 +99,12 @@ void Successor::says(std::span<const uint8_t> packet, bool is_reference) {
       }
     }
     if (Story* story = story_of(key)) {
+      // Out of TIME-WAIT the peer may open anew: that connection was not there when the owner died.
+      const uint32_t known = reference_.engine().legs().find(key);
+      const bool may_be_over =
+          known == tcp::kNone || reference_.engine().legs()[known].state == tcp::State::time_wait;
+      if (!is_reference && s->has(wire::kSyn) && s->seq != story->iss && may_be_over)
+        story->is_inherited = false;
       if (s->has(wire::kRst))
         (is_reference ? story->reset_by_reference : story->reset_by_successor) = true;
       else if (is_reference ? !lives_ : story->is_inherited)

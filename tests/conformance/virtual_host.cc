@@ -136,6 +136,14 @@ void VirtualHost::after_event() {
   active_->settle(now_);
 }
 
+uint64_t VirtualHost::count(uint64_t tcp::EngineCounters::*counter) const {
+  return active_->engine().counters().*counter + (other_ ? other_->engine().counters().*counter : 0);
+}
+
+uint64_t VirtualHost::drops(DropReason reason) const {
+  return active_->engine().drops().of(reason) + (other_ ? other_->engine().drops().of(reason) : 0);
+}
+
 std::vector<std::string> VirtualHost::faults() {
   return successor_ ? successor_->faults() : std::vector<std::string>();
 }

@@ -30,6 +30,9 @@ class VirtualHost final {
   VirtualHost& operator=(const VirtualHost&) = delete;
 
   // The one that speaks. After every event it may be another one.
+  // Of all engines that the connections have been in.
+  uint64_t count(uint64_t tcp::EngineCounters::*counter) const;
+  uint64_t drops(DropReason reason) const;
   tcp::Engine& engine() { return active_->engine(); }
   // Called when connections have moved, with the engine that they were on.
   void on_move(std::function<void(tcp::Engine& from)> moved) { moved_ = std::move(moved); }

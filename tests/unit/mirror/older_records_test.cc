@@ -85,6 +85,27 @@ TEST(OlderRecords, AreUnderstood) {
   expect_understood(bytes_of(kStreamOf2026));
 }
 
+// After the stream above: its peer has been silent for two minutes, and has left two probes unanswered.
+constexpr std::string_view kHeard = "00100e00000000000001d4c000780200";
+
+TEST(Heard, IsUnderstood) {
+  SegmentBench bench;
+  service::Tally tally;
+  bench.serve(80, tally);
+  bench.engine.group(0).always_local = bench.engine.group(0).voice = false;
+  Replica replica(bench.engine, 0);
+  replica.on_open(1, bench.now);
+  const std::string stream = std::string(kStreamOf2026) + std::string(kHeard);
+  ASSERT_TRUE(replica.on_frame(bytes_of(stream), nullptr, bench.now));
+  const tcp::Connection* c = bench.leg(SegmentBench::flow(40000));
+  ASSERT_NE(c, nullptr);
+  const tcp::Silence silence = bench.engine.silence_of(*c, bench.now);
+  EXPECT_EQ(silence.unused_ms, 120'000U);
+  EXPECT_EQ(silence.unanswered_s, 120U);
+  EXPECT_EQ(silence.probes, 2U);
+  replica.mark_stale();
+}
+
 // Records of a fixed length may grow at their end, and there may be kinds that this version does not know.
 TEST(NewerRecords, AreSteppedOver) {
   Bytes newer;

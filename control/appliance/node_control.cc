@@ -126,7 +126,7 @@ void NodeControl::round(Instant now) {
   do_actions(controller_.tick(now), now);
   watch_peers(now);
   apply_health(health_.tick(now), now);
-  update_beats();
+  update_beats(now);
 }
 
 void NodeControl::gather() {
@@ -406,7 +406,14 @@ void NodeControl::watch_mirror(Instant now) {
   }
 }
 
-void NodeControl::update_beats() {
+void NodeControl::update_beats(Instant now) {
+  if (const cluster::Reach reach = controller_.reach(now); reach_told_ != reach) {
+    reach_told_ = reach;
+    Command command;
+    command.kind = Command::Kind::reach;
+    command.number = reach.front + 256U * reach.back;
+    tell_all(command);
+  }
   const auto beats = controller_.beat_groups();
   for (size_t i = 0; i < beats.size(); ++i) {
     const bool same = i < beats_told_.size() && beats_told_[i].role == beats[i].role &&

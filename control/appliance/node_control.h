@@ -119,7 +119,7 @@ class NodeControl {
   void keep_leases();
   void watch_peers(Instant now);
   void watch_mirror(Instant now);
-  void update_beats();
+  void update_beats(Instant now);
   void promote_the_others(Promotion& promotion);
   void tell_all(const worker::Command& command);
   void tell(size_t worker, const worker::Command& command);
@@ -145,6 +145,7 @@ class NodeControl {
   std::map<std::tuple<GroupId, NodeId, uint16_t>, uint32_t> told_stale_;
   std::vector<mirror::GroupBeat> beats_told_;
   std::vector<worker::Report> reports_;  // gathered
+  std::optional<cluster::Reach> reach_told_;
   std::deque<NodeEvent> events_;
   std::optional<std::string> stop_;
   bool reopen_wished_ = false;

@@ -165,6 +165,7 @@ Actions Controller::tick(Instant now) {
     // A machine may pass through several states at once (learning, suspecting, claiming), but each of
     // them sets its next deadline ahead.
     for (int step = 0; step < 4 && group.machine->deadline() <= now; ++step) feed(group, input, actions);
+    watch_reach(id, group, now, actions);
     watch_return(id, group, now, actions);
     watch_pair(id, now, actions);
   }
@@ -278,8 +279,7 @@ Actions Controller::on_heartbeat(const mirror::Heartbeat& beat, LinkId link, con
   if (sight({beat.node, beat.boot, link, source}, now, actions)) {
     PeerView& peer = peers_.at(beat.node);
     if (is_news(beat, peer)) {
-      peer.reach_front = beat.reach_front;
-      peer.reach_back = beat.reach_back;
+      peer.reach = {beat.reach_front, beat.reach_back};
       learn_groups(beat, peer, now);
       if (arbiter_ != nullptr && beat.worker == 0) arbiter_->on_beat(beat, now);
       for (auto& [id, group] : groups_) {

@@ -29,6 +29,14 @@ struct FrameOrigin {
   MacAddress mac;
 };
 
+// Of the other nodes that live, per cent that are heard on each network.
+struct Reach {
+  uint8_t front = 100, back = 100;
+  friend bool operator==(const Reach&, const Reach&) = default;
+};
+// On no network better, and not the same.
+bool is_worse(const Reach& one, const Reach& other);
+
 // For `show cluster`.
 struct LinkSnapshot {
   std::string name;
@@ -131,6 +139,7 @@ class Controller {
 
   // What the workers' heartbeats say now; each worker fills in clock_us, legs and legs_unprotected.
   std::vector<mirror::GroupBeat> beat_groups() const;
+  Reach reach(Instant now) const;
   bool retired() const;
   // What worker 0 says of the timeline of this node's last claim.
   void note_announced(GroupId group, const Epoch& epoch, Instant when);
@@ -169,7 +178,7 @@ class Controller {
     BootId boot;
     Instant heard_at;    // awake clock
     Instant heard_wall;  // for evidence
-    uint8_t reach_front = 0, reach_back = 0;
+    Reach reach{0, 0};   // as it says
     std::vector<PeerWorker> workers;
     std::map<GroupId, PeerGroup> groups;
     std::vector<PeerLink> links;
@@ -194,6 +203,8 @@ class Controller {
     NodeId avoided;  // as standby of ours, until
     Instant avoided_until = Instant::min();
     config::Failback failback = config::Failback::never;
+    std::optional<Instant> worse_since;  // as owner: its standby has the better networks
+    Instant yield_not_before = Instant::min();
     std::optional<Return> returned;  // of a pair, the configured group's counts
     std::optional<GroupId> twin;
     bool is_spare = false;
@@ -215,6 +226,7 @@ class Controller {
   bool is_news(const mirror::Heartbeat& beat, PeerView& peer);
   void learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Instant now);
   void feed(Group& group, const FailoverInput& input, Actions& actions);
+  void watch_reach(GroupId id, Group& group, Instant now, Actions& actions);
   void watch_return(GroupId id, Group& group, Instant now, Actions& actions);
   std::optional<NodeId> proven_return(Group& group, GroupId id, bool is_safe, Instant now, Actions& actions);
   void watch_pair(GroupId id, Instant now, Actions& actions);

@@ -78,6 +78,7 @@ std::optional<NodeId> Controller::proven_return(Group& group, GroupId id, bool i
                     name_of(report.readiness), report.legs_unprotected, report.legs)});
     return std::nullopt;
   }
+  if (is_worse(peers_.at(*node).reach, reach(now))) returned.synced.reset();  // it would hand it over again
   if (!returned.synced) returned.synced = now;
   const bool is_proven = now - *returned.synced >= kProofTime && now >= returned.not_before;
   return is_proven ? node : std::nullopt;

@@ -223,8 +223,8 @@ std::vector<PeerSnapshot> Controller::peers(Instant now) const {
     snapshot.alive = is_alive(peer, now);
     snapshot.reboots = member.reboots;
     snapshot.workers = static_cast<uint16_t>(peer.workers.size());
-    snapshot.reach_front = peer.reach_front;
-    snapshot.reach_back = peer.reach_back;
+    snapshot.reach_front = peer.reach.front;
+    snapshot.reach_back = peer.reach.back;
     for (size_t i = 0; i < settings_.links.size(); ++i) {
       const Membership::Link& link = member.links[i];
       LinkSnapshot shown{settings_.links[i].name, std::nullopt, link.mac, link.frames};

@@ -50,8 +50,8 @@ ClusterSettings settings_from(const config::Config& config, const config::NodeCo
   settings.boot = boot;
   for (const config::NodeConfig& each : config.nodes) settings.nodes.push_back({each.id, each.name});
   for (size_t i = 0; i < node.ports.size(); ++i)
-    settings.links.push_back(
-        {node.ports[i].name, i < macs.size() ? macs[i] : MacAddress(), node.ports[i].peer});
+    settings.links.push_back({node.ports[i].name, i < macs.size() ? macs[i] : MacAddress(),
+                              node.ports[i].peer, node.ports[i].front, node.ports[i].back});
   for (const config::GroupConfig& group : config.groups)
     settings.groups.push_back(group_from(group, node, macs));
   settings.has_witnesses =

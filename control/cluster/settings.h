@@ -22,6 +22,8 @@ struct LinkSettings {
   std::string name;
   MacAddress mac;       // ours on it
   bool mirror = false;  // carries the mirror
+  bool front = false;   // clients are there
+  bool back = false;    // backends are
 };
 
 struct GroupSettings {

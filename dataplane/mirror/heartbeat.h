@@ -49,8 +49,8 @@ struct Heartbeat {
   uint16_t workers = 1;   // of the sender's node
   uint32_t number = 0;    // grows by one per interval of this worker
   uint64_t progress = 0;  // loop count of the worker: a hung worker beats no more, a starved one shows here
-  uint8_t reach_front =
-      0;  // witnesses (gateways, backends) answering on each network, per 100 of those configured
+  // Of the other nodes that the sender's node hears at all, per cent that it hears on each network.
+  uint8_t reach_front = 0;
   uint8_t reach_back = 0;
   std::vector<GroupBeat> groups;
 };

@@ -179,6 +179,10 @@ void Worker::obey(const Command& command, Instant now) {
     case Command::Kind::check:
       start_check(command, now);
       break;
+    case Command::Kind::reach:
+      reach_front_ = static_cast<uint8_t>(command.number & 0xff);
+      reach_back_ = static_cast<uint8_t>(command.number >> 8);
+      break;
     case Command::Kind::probe:
       if (resolver_.probe(command.address, now) &&
           std::ranges::find(probed_, command.address, &ProbedWitness::address) == probed_.end())

@@ -23,12 +23,13 @@ struct NeighbourQuery;
 // From control to a worker. One flat value, so that a ring can carry it; each kind reads the fields it names.
 struct Command {
   enum class Kind : uint32_t {
-    promote,     // group, epoch, clock_us, flag (handed over), silence: speak for the group
-    hand_over,   // group, node, flag (this node leaves): fall silent and give the group to that node
-    demote,      // group, epoch, flag (handed over): stop; legs go, or stay as the mirror of who has got them
-    mute,        // group: transmit nothing, keep everything
-    unmute,      // group, epoch, silence
-    beat,        // beat: what the heartbeats say of a group, but for what the worker knows itself
+    promote,    // group, epoch, clock_us, flag (handed over), silence: speak for the group
+    hand_over,  // group, node, flag (this node leaves): fall silent and give the group to that node
+    demote,     // group, epoch, flag (handed over): stop; legs go, or stay as the mirror of who has got them
+    mute,       // group: transmit nothing, keep everything
+    unmute,     // group, epoch, silence
+    beat,       // beat: what the heartbeats say of a group, but for what the worker knows itself
+    reach,  // number: per cent of the other nodes heard on the front network, and 256 times that of the back
     peer_up,     // node, boot, workers, mac: another node lives; mirror frames of it are taken
     peer_down,   // node
     standby,     // group, node, boot, workers, mac: mirror the group to it when it is ours; node 0: to nobody

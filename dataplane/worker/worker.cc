@@ -138,6 +138,8 @@ bool Worker::beat(Instant now) {
   beat.workers = settings_.workers;
   beat.number = ++beat_number_;
   beat.progress = rounds_;
+  beat.reach_front = reach_front_;
+  beat.reach_back = reach_back_;
   publish_status();
   for (size_t i = 0; i < settings_.groups.size(); ++i) {
     const tcp::Group& group = engine_.group(static_cast<tcp::GroupIndex>(i));

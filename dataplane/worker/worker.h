@@ -275,6 +275,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   Mailbox<Command> commands_;
   Mailbox<Report> reports_;
   WorkerStatus status_;
+  uint8_t reach_front_ = 0, reach_back_ = 0;    // as control said, for heartbeats
   std::vector<mirror::GroupBeat> beat_groups_;  // as control said; by position in settings_.groups
   std::vector<ProbedWitness> probed_;
   std::vector<ConnectionQuery*> queries_;

@@ -99,6 +99,14 @@ def loss(network, percent):
     write(state)
 
 
+def drop_arp(network, is_dropped):
+    """ARP that nodes send, and nothing else."""
+    check_network(network)
+    state = load()
+    state["arp"] = [one for one in state.get("arp", []) if one != network] + ([network] if is_dropped else [])
+    write(state)
+
+
 def write(state):
     run("ip", "netns", "exec", namespace("switch"), "nft", "-f", "-", stdin=rules(state))
     STATE.write_text(json.dumps(state))
@@ -109,6 +117,9 @@ def rules(state):
     for network, place, direction in state["cuts"]:
         side = "oifname" if direction == "in" else "iifname"
         lines.append(f'{side} "{switch_port(place, network)}" counter drop')
+    for network in state.get("arp", []):
+        ports = ", ".join(f'"{switch_port(place, network)}"' for place in system.places() if is_node(place))
+        lines.append(f"iifname {{ {ports} }} ether type arp counter drop")
     for network, percent in state["loss"].items():
         ports = ", ".join(ports_of(network))  # by name: also right while the relay has split the bridge
         lines.append(f"iifname {{ {ports} }} numgen random mod 100000 < {round(percent * 1000)} counter drop")

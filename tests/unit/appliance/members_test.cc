@@ -140,6 +140,44 @@ TEST(Members, AnOwnerThatIsCutOffOrHalfCutOffIsReplacedByOne) {
   }
 }
 
+// Heartbeats still travel on the other networks, so nobody suspects it; it knows itself that it is of less
+// use.
+TEST(Members, AnOwnerThatLosesOneOfItsNetworksHandsOverOnce) {
+  using C = ClusterInProcess;
+  for (const C::Network lost : {C::front, C::back}) {
+    for (uint64_t seed = 55; seed < 57; ++seed) {
+      C c(members(seed));
+      ASSERT_TRUE(c.boot()) << c.describe();
+      begin_transfers(c);
+      ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+      c.cut(0, lost, true);
+      ASSERT_TRUE(becomes_owner(c, 1, 1s)) << c.describe();
+      EXPECT_TRUE(said(c, 0, "handing over")) << c.describe();
+      const auto epoch = c.control(1).controller().machine(GroupId(1))->epoch();
+      c.run_for(seed == 55 ? 12s : 1s);  // nor when it might give it away again
+      c.cut(0, lost, false);
+      c.run_for(2s);
+      EXPECT_EQ(c.owner(), size_t{1}) << c.describe();
+      EXPECT_EQ(c.control(1).controller().machine(GroupId(1))->epoch(), epoch) << c.describe();
+      expect_done(c);
+    }
+  }
+}
+
+TEST(Members, ANetworkThatEverybodyLosesMovesNothing) {
+  using C = ClusterInProcess;
+  C c(members(58));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.run_for(100ms);
+  for (const size_t slot : {size_t{1}, size_t{2}, size_t{0}}) c.cut(slot, C::front, true);
+  c.run_for(3s);
+  EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+  EXPECT_EQ(c.control(0).controller().machine(GroupId(1))->epoch().counter, 2U);
+  for (const size_t slot : {size_t{1}, size_t{2}, size_t{0}}) c.cut(slot, C::front, false);
+  c.run_for(1s);
+  EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+}
+
 TEST(Members, ADeafSuccessorDisturbsNobody) {
   using C = ClusterInProcess;
   C c(members(50));

@@ -1,0 +1,265 @@
+"""What can happen to a cluster of three nodes, each as a fault that can be run alone while a download and an upload are
+under way: what is done, whether the group is to change its owner, and what has to hold afterwards."""
+
+import dataclasses
+import re
+import time
+import typing
+
+from . import configuration, faults, nodes, system, topology, trial
+from .system import LabError
+
+AWAY_SECONDS = 1.5
+ARP_LOST_SECONDS = 0.15
+SLOWNESS_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 5)
+HEALED_SECONDS = 30
+TOO_BUSY_MS = 60  # an owner loses its lease, or is suspected, when a majority is away for not much longer
+
+
+@dataclasses.dataclass
+class Scene:
+    """Who is who when the fault begins."""
+    owner: str
+    standby: str  # synced
+    third: str
+
+
+@dataclasses.dataclass
+class Fault:
+    what: str
+    act: typing.Callable  # of a scene; heals what it has cut
+    moves: typing.Optional[bool]  # the group has another owner afterwards; None: it may
+    once: bool = True  # by a single change of owner, or without any
+
+
+def group():
+    return configuration.group_names()[0]
+
+
+def state(name):
+    return nodes.states(group()).get(name, "")
+
+
+def wait_for(name, wanted, seconds=15):
+    if not system.wait_until(lambda: state(name).startswith(wanted), seconds, 0.005):
+        raise LabError(f"{name} is {state(name) or 'silent'} and not {wanted} after {seconds} s")
+
+
+def cast():
+    """The scene when all three nodes follow, and the group is protected. (A former standby may be stale or empty, or may
+    still say that it is synced.)"""
+    def seen():
+        found = nodes.states(group())
+        owners = [name for name, says in found.items() if says == "owner(protected)"]
+        others = [name for name, says in found.items() if says.startswith("standby(")]
+        if len(owners) != 1 or len(others) != 2:
+            return None
+        standby = standby_of(owners[0])
+        return Scene(owners[0], standby, next(name for name in others if name != standby)) if found.get(standby) == "standby(synced)" else None
+    if not (scene := system.wait_until(seen, HEALED_SECONDS, 0.02)):
+        raise LabError(f"not an owner, its synced standby and one more: {nodes.states(group())}\n{nodes.report()}")
+    return scene
+
+
+def standby_of(owner):
+    answer = nodes.ask(owner, "show cluster") or {"groups": []}
+    return next((row.get("standby") for row in answer["groups"] if row["name"] == group()), None)
+
+
+def claims():
+    """How often nodes of this lab have become the owner."""
+    said = f"group {group()}: claiming -> owner("
+    return sum(nodes.log_file(name).read_text(errors="replace").count(said) for name in nodes.names())
+
+
+def away(begin, end, seconds=AWAY_SECONDS):
+    begin()
+    time.sleep(seconds)
+    end()
+
+
+def cut(networks, name, direction=None, seconds=AWAY_SECONDS):
+    away(lambda: faults.cut_all(networks, name, direction), lambda: faults.heal_all(networks, name, direction), seconds)
+
+
+def stop(name, seconds):
+    away(lambda: nodes.send(name, nodes.signal.SIGSTOP), lambda: nodes.send(name, nodes.signal.SIGCONT), seconds)
+
+
+def restart(name):
+    nodes.kill(name)
+    nodes.start(name)
+
+
+def pull_cables(scene):
+    for network in topology.NETWORKS:  # the mirror's last, or the standby is given up before the owner is away
+        faults.unplug(network, scene.owner)
+    time.sleep(AWAY_SECONDS)
+    for network in topology.NETWORKS:
+        faults.plug(network, scene.owner)
+
+
+def member_restarts(scene):
+    restart(scene.third)
+    wait_for(scene.third, "standby(")
+    trial.wait_synced()
+    nodes.kill(scene.owner)
+
+
+def standby_cut_then_kill(scene):
+    faults.cut("peer", scene.standby)
+    wait_for(scene.third, "standby(synced)")
+    wait_for(scene.owner, "owner(protected)")
+    nodes.kill(scene.owner)
+    wait_for(scene.third, "owner(")  # and not the one that is out of date
+    faults.heal("peer", scene.standby)
+
+
+def bad_peer_link(_):
+    faults.impair("peer", ["--reorder", "10", "--duplicate", "10", "--corrupt", "2", "--seed", "1"])
+    away(lambda: faults.loss("peer", 30), lambda: faults.loss("peer", 0), 3)
+    faults.end_impairment("peer")
+
+
+def slow_peer_link(_):
+    faults.impair("peer", ["--rate", "40"])
+    time.sleep(3)
+    faults.end_impairment("peer")
+
+
+def no_majority_before(scene):
+    nodes.kill(scene.third)
+    time.sleep(0.3)
+    trial.wait_synced()
+    nodes.kill(scene.owner)
+    time.sleep(1)
+    nodes.start(scene.third)
+
+
+def no_majority_during(scene):
+    nodes.kill(scene.owner)
+    nodes.kill(scene.third)
+    time.sleep(0.5)
+    nodes.start(scene.third)
+
+
+def no_majority_after(scene):
+    nodes.kill(scene.owner)
+    wait_for(scene.standby, "owner(")
+    nodes.kill(scene.third)
+    time.sleep(0.5)
+    nodes.start(scene.third)
+
+
+def standby_dies_in_resync(scene):
+    for _ in range(2):
+        restart(scene.standby)
+        wait_for(scene.standby, "standby(")
+
+
+def owner_dies_in_hand_over(scene):
+    nodes.ask(scene.owner, f"failover group {group()} to {scene.standby}", 0.02)
+    nodes.kill(scene.owner)
+
+
+def slow_owner(scene):
+    for seconds in SLOWNESS_SECONDS[:4]:
+        stop(scene.owner, seconds)
+        time.sleep(0.2)
+
+
+def very_slow_owner(scene):
+    for seconds in SLOWNESS_SECONDS[4:]:
+        trial.wait_synced(HEALED_SECONDS)
+        stop(trial.owner_now(), seconds)
+
+
+def announcements_lost(scene):
+    faults.drop_arp("front", True)
+    nodes.kill(scene.owner)
+    time.sleep(0.1 + ARP_LOST_SECONDS)  # until it is replaced, and then
+    faults.drop_arp("front", False)
+
+
+LAN = ("front", "back")
+FAULTS = {
+    "kill": Fault("the owner is killed", lambda s: nodes.kill(s.owner), True),
+    "pause": Fault("the owner stands still for 1.5 s", lambda s: stop(s.owner, AWAY_SECONDS), True),
+    "carrier": Fault("the owner's cables are pulled for 1.5 s", pull_cables, True),
+    "peer_cut": Fault("the owner's peer link is cut for 1.5 s", lambda s: cut(["peer"], s.owner), False),
+    "lan_cut": Fault("front and back of the owner are cut for 1.5 s", lambda s: cut(LAN, s.owner), True),
+    "front_cut": Fault("the owner's front network is cut for 1.5 s", lambda s: cut(["front"], s.owner), True),
+    "back_cut": Fault("the owner's back network is cut for 1.5 s", lambda s: cut(["back"], s.owner), True),
+    "all_cut": Fault("all links of the owner are cut for 1.5 s", lambda s: cut(topology.NETWORKS, s.owner), True),
+    "mute": Fault("nothing that the owner sends arrives, for 1.5 s", lambda s: cut(topology.NETWORKS, s.owner, "out"), True),
+    "deaf": Fault("the owner hears nothing for 1.5 s", lambda s: cut(topology.NETWORKS, s.owner, "in"), True),
+    "deaf_standby": Fault("the standby hears nothing for 1.5 s", lambda s: cut(topology.NETWORKS, s.standby, "in"), False),
+    "peer_out_cut": Fault("the owner's peer link carries nothing out", lambda s: cut(["peer"], s.owner, "out"), False),
+    "peer_in_cut": Fault("the owner's peer link carries nothing in", lambda s: cut(["peer"], s.owner, "in"), False),
+    "member_restart": Fault("a member restarts, then the owner is killed", member_restarts, True),
+    "stale_standby": Fault("the standby is cut off the peer link, then the owner is killed", standby_cut_then_kill, True),
+    "bad_peer_link": Fault("the peer link loses 30 %, reorders, doubles and damages", bad_peer_link, None, False),
+    "slow_peer_link": Fault("the peer link is slower than the traffic", slow_peer_link, False),
+    "no_majority_before": Fault("a member is down when the owner is killed, and back 1 s later", no_majority_before, True),
+    "no_majority_during": Fault("owner and a member are killed at once, the member is back 0.5 s later", no_majority_during, True),
+    "no_majority_after": Fault("a member is killed right after the takeover, and back 0.5 s later", no_majority_after, True, False),
+    "crash_in_resync": Fault("the standby restarts, and again while it is being synced", standby_dies_in_resync, False),
+    "crash_in_hand_over": Fault("the owner is killed while it hands over", owner_dies_in_hand_over, True),
+    "slow": Fault("the owner stands still for 10, 30, 100 and 300 ms", slow_owner, None, False),
+    "very_slow": Fault("the owner stands still for 1 s, then its successor for 5 s", very_slow_owner, None, False),
+    "arp_lost": Fault("the owner is killed, and no ARP passes for 150 ms", announcements_lost, True),
+}
+
+
+def longest_absence_ms(of, began):
+    """What workers of these nodes say since then of times when nobody let them run; `began`: the sizes of the logs."""
+    found = [0]
+    for name in of:
+        with open(nodes.log_file(name), "rb") as log:
+            log.seek(began[name])
+            found += [int(away) for away in re.findall(r"worker \d+: was away for (\d+) ms", log.read().decode(errors="replace"))]
+    return max(found)
+
+
+@dataclasses.dataclass
+class Outcome:
+    gap_ms: float
+    faults: list  # sentences
+    was_protected: bool  # when the owner died; otherwise what was lost could not be kept
+    change: str
+    others_away_ms: int  # those that nothing was done to: how long the machine did not let them run
+
+    def sentence(self):
+        excuse = "" if self.was_protected else " (it had just lost its standby: not counted)"
+        if self.others_away_ms >= TOO_BUSY_MS:
+            excuse += f" (others were away for {self.others_away_ms} ms, so who owns it says nothing)"
+        return f"{self.change}, longest gap {self.gap_ms:.0f} ms; {'; '.join(self.faults) or 'good'}{excuse}"
+
+
+def run(name):
+    """One fault amid two transfers; whatever was cut or killed is whole again afterwards."""
+    fault = FAULTS[name]
+    scene = cast()
+    claimed, sizes = claims(), {node: nodes.log_file(node).stat().st_size for node in nodes.names()}
+    upload, transfers = trial.begin_transfers("client", None, 80)
+    trial.wait_for_share(transfers, 0.1)
+    trial.wait_synced()
+    fault.act(scene)
+    unprotected = nodes.last_words(scene.owner, group()) in ("owner(unprotected)", "owner(syncing)")
+    was_protected = bool(nodes.processes(scene.owner)) or not unprotected
+    results = [transfer.result() for transfer in transfers]
+    wrong = trial.verdict(*results, upload) + [f"the {result['direction']} was reset" for result in results if result["reset"]]
+    heir = trial.owner_now(HEALED_SECONDS)
+    others_away = longest_absence_ms([node for node in nodes.names() if node != scene.owner], sizes)
+    is_calm = others_away < TOO_BUSY_MS
+    if is_calm and fault.moves is not None and (heir != scene.owner) != fault.moves:
+        wrong.append(f"{heir} owns the group, after {scene.owner}")
+    changes = claims() - claimed
+    if is_calm and fault.once and fault.moves is not None and changes != int(fault.moves):
+        wrong.append(f"nodes became the owner {changes} times")
+    dead = [node for node in nodes.names() if not nodes.processes(node)]
+    if dead:
+        trial.bring_back(*dead, seconds=HEALED_SECONDS)
+    cast()
+    return Outcome(max(result["longest_gap_ms"] for result in results), wrong, was_protected,
+                   f"{scene.owner} -> {heir}" if heir != scene.owner else f"{heir} stays", others_away)

@@ -74,6 +74,18 @@ void check_privileges(Examination& exam) {
              "ulimit -l unlimited");
 }
 
+// Without them libIPSec_MB seals no frame, and the program ends with its first worker.
+void check_instructions(Examination& exam) {
+  std::istringstream words(line_after(read_text(exam.machine.root / "proc/cpuinfo"), "flags"));
+  std::set<std::string> flags;
+  for (std::string word; words >> word;) flags.insert(word);
+  if (flags.empty() || (flags.contains("aes") && flags.contains("pclmulqdq") && flags.contains("sse4_2")))
+    return;
+  exam.add(
+      "This processor does not offer AES-NI, PCLMULQDQ and SSE4.2, by which frames between nodes are sealed.",
+      "grep -m1 -w aes /proc/cpuinfo    # in a virtual machine: give it the host's processor model");
+}
+
 void check_hugepages(Examination& exam, const config::NodeConfig* node) {
   if (node != nullptr && node->hugepages == config::Hugepages::never) return;
   uint64_t free_mb = 0;
@@ -209,6 +221,7 @@ Result<std::vector<Finding>> examine(const Machine& machine, const config::Confi
   }
   Examination exam{machine, {}};
   check_privileges(exam);
+  check_instructions(exam);
   check_hugepages(exam, node);
   if (node == nullptr) {
     if (!has_driver(machine, "net_af_packet"))

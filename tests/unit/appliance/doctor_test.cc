@@ -21,6 +21,7 @@ class Doctor : public ::testing::Test {
     machine_.features = [this](const std::string&) { return features_; };
     put("proc/self/status", "Name:\tunderstudy\nCapEff:\t000001ffffffffff\n");
     put("proc/self/limits", "Max locked memory         65536                65536                bytes\n");
+    put("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu sse4_2 pclmulqdq aes avx\n");
     put("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "256\n");
     put("sys/devices/system/cpu/online", "0-1,3\n");
     put("sys/class/net/front/ifindex", "2\n");
@@ -74,6 +75,17 @@ TEST_F(Doctor, Privileges) {
                        "ulimit -l unlimited"}}));
   put("proc/self/limits", "Max locked memory         unlimited            unlimited            bytes\n");
   EXPECT_EQ(findings().size(), 1U);
+}
+
+TEST_F(Doctor, Instructions) {
+  put("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu sse4_2 pclmulqdq aesy\n");
+  EXPECT_EQ(findings(),
+            (Findings{{"This processor does not offer AES-NI, PCLMULQDQ and SSE4.2, by which frames between "
+                       "nodes are sealed.",
+                       "grep -m1 -w aes /proc/cpuinfo    # in a virtual machine: give it the host's "
+                       "processor model"}}));
+  put("proc/cpuinfo", "processor\t: 0\n");  // nothing is known of it
+  EXPECT_EQ(findings(), Findings());
 }
 
 TEST_F(Doctor, Hugepages) {

@@ -123,10 +123,10 @@ std::string EtcdArbiter::why_lease_ended(GroupId id) const {
   const Group& group = groups_.at(id);
   if (!group.loss.empty()) return group.loss;
   const std::string others = others_of(group);
-  const std::string by_swap = fmt::format("etcd has renewed its lease for {} ms{}", to_ms(settings_.lease),
-                                          group.trouble.empty() ? "" : fmt::format(" ({})", group.trouble));
-  if (others.empty()) return fmt::format("no {}", by_swap);
-  return fmt::format("neither has {}, nor has {} echoed its heartbeats", by_swap, others);
+  const std::string since = fmt::format("for {} ms{}", to_ms(settings_.lease),
+                                        group.trouble.empty() ? "" : fmt::format(" ({})", group.trouble));
+  if (others.empty()) return fmt::format("etcd has not renewed its lease {}", since);
+  return fmt::format("neither has {} echoed its heartbeats nor etcd renewed its lease {}", others, since);
 }
 
 Instant EtcdArbiter::lease_until(GroupId id, Epoch epoch) const {

@@ -17,7 +17,7 @@ HEAD = """\
 cluster:
   name: lab
   secret_file: {secret}
-  arbiter: {arbiter}
+  arbiter: {arbiter}{etcd}
   heartbeat: {{interval: 20ms, misses: 5}}
 
 metrics: {{listen: "127.0.0.1:9464"}}  # each node has a loopback of its own
@@ -86,12 +86,16 @@ NODE = """\
 """
 
 
-def write_default(names, pmd, workers, peer_mtu, failback="never", arbiter="none"):
+ETCD = '\n  etcd: {{endpoints: ["{endpoint}"]}}'
+
+
+def write_default(names, pmd, workers, peer_mtu, failback="never", arbiter="none", etcd_endpoint=None):
     (system.RUN / SECRET).write_bytes(os.urandom(32).hex().encode())
     (system.RUN / SECRET).chmod(0o600)
     nodes = "".join(node(number, name, pmd, workers, peer_mtu) for number, name in enumerate(names, 1))
     FILE.write_text(HEAD.format(secret=SECRET, nodes=nodes, front=FRONT, back=BACK, successors=", ".join(names),
                                 failback=failback, arbiter=arbiter,
+                                etcd=ETCD.format(endpoint=etcd_endpoint) if etcd_endpoint else "",
                                 **{place: text if IPV6 else "" for place, text in SIX.items()}))
 
 

@@ -22,10 +22,13 @@ def check_network(network):
 
 
 def check_station(network, place):
-    check_network(network)
+    if network != topology.ETCD:
+        check_network(network)
     if not system.namespace_file(place).exists():
         raise LabError(f"there is no {place} in the lab now; there are {', '.join(system.places()) or 'none'}")
     nodes = [place] if is_node(place) else []
+    if network == topology.ETCD and (nodes or place == topology.ETCD) and system.namespace_file(topology.ETCD).exists():
+        return
     if (place, network) not in [station[:2] for station in topology.stations(nodes)]:
         raise LabError(f"{place} is not on the {network} network")
 

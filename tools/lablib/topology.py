@@ -4,6 +4,7 @@
               us-client ──┤ front ├── us-n1 ──┤ back ├── us-b1
                           │       ├── us-n2 ──┤      ├── us-b2
                                       └─ peer ─┘
+    with `--arbiter etcd`, on a network of its own: us-etcd ── us-n1, us-n2
 
 Every interface is born inside a namespace of the lab, so that nothing in the machine's own changes, and
 removing the namespaces removes everything.
@@ -19,6 +20,7 @@ from . import system
 from .system import LabError, namespace, run
 
 NETWORKS = ("front", "back", "peer")
+ETCD = "etcd"  # a place, and its network, where there is one (etcd.py)
 FRONT, BACK, FAR = "10.10.0", "10.20.0", "10.40.0"
 FRONT6, BACK6, FAR6 = "fd00:10:", "fd00:20:", "fd00:40:"
 IPV6 = pathlib.Path("/proc/sys/net/ipv6").exists()  # without it in the kernel the lab has IPv4 only

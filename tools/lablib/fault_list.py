@@ -54,22 +54,11 @@ def cast():
         others = [name for name, says in found.items() if says.startswith("standby(")]
         if len(owners) != 1 or len(others) != 2:
             return None
-        standby = standby_of(owners[0])
+        standby = nodes.standby_of(owners[0], group())
         return Scene(owners[0], standby, next(name for name in others if name != standby)) if found.get(standby) == "standby(synced)" else None
     if not (scene := system.wait_until(seen, HEALED_SECONDS, 0.02)):
         raise LabError(f"not an owner, its synced standby and one more: {nodes.states(group())}\n{nodes.report()}")
     return scene
-
-
-def standby_of(owner):
-    answer = nodes.ask(owner, "show cluster") or {"groups": []}
-    return next((row.get("standby") for row in answer["groups"] if row["name"] == group()), None)
-
-
-def claims():
-    """How often nodes of this lab have become the owner."""
-    said = f"group {group()}: claiming -> owner("
-    return sum(nodes.log_file(name).read_text(errors="replace").count(said) for name in nodes.names())
 
 
 def away(begin, end, seconds=AWAY_SECONDS):
@@ -240,7 +229,7 @@ def run(name):
     """One fault amid two transfers; whatever was cut or killed is whole again afterwards."""
     fault = FAULTS[name]
     scene = cast()
-    claimed, sizes = claims(), {node: nodes.log_file(node).stat().st_size for node in nodes.names()}
+    sizes = nodes.log_sizes()
     upload, transfers = trial.begin_transfers("client", None, 80)
     trial.wait_for_share(transfers, 0.1)
     trial.wait_synced()
@@ -254,7 +243,7 @@ def run(name):
     is_calm = others_away < TOO_BUSY_MS
     if is_calm and fault.moves is not None and (heir != scene.owner) != fault.moves:
         wrong.append(f"{heir} owns the group, after {scene.owner}")
-    changes = claims() - claimed
+    changes = sum(nodes.claims(node, group(), sizes[node]) for node in nodes.names())
     if is_calm and fault.once and fault.moves is not None and changes != int(fault.moves):
         wrong.append(f"nodes became the owner {changes} times")
     dead = [node for node in nodes.names() if not nodes.processes(node)]

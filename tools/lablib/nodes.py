@@ -147,6 +147,23 @@ def last_words(name, group, end=None):
     return found[-1] if found else None
 
 
+def standby_of(owner, group):
+    """To whom this owner mirrors the group, as it says; None or empty: to nobody."""
+    answer = ask(owner, "show cluster") or {"groups": []}
+    return next((row.get("standby") for row in answer["groups"] if row["name"] == group), None)
+
+
+def claims(name, group, begin=0):
+    """How often the node has become the owner, by its log from byte `begin` on."""
+    with open(log_file(name), "rb") as log:
+        log.seek(begin)
+        return log.read().count(f"group {group}: claiming -> owner(".encode())
+
+
+def log_sizes():
+    return {name: log_file(name).stat().st_size for name in names()}
+
+
 def owner(group=None):
     """Name of the node that says it owns the group (the first of the configuration by default), or None."""
     group = group or configuration.group_names()[0]

@@ -4,8 +4,9 @@
 Each mutation is one replacement in one file of a temporary copy of this tree. A replacement whose text does not occur
 exactly once is an error: then the code has changed and the mutation must follow it.
 
-    tests/sim/mutations.py [--seeds N] [--list] [NAME...]
+    tests/sim/mutations.py [--seeds N] [--build DIRECTORY] [--list] [NAME...]
 
+With --build the copy begins with what is built there, and each mutation compiles only what it changes.
 """
 
 import argparse
@@ -28,8 +29,10 @@ class Mutation:
     file: str
     old: str
     new: str
-    arguments: tuple = ()  # of the simulator; random seeds without
+    arguments: tuple = ()  # of the simulator, besides the seeds
 
+
+MAJORITY = ("--arbiter", "members", "--nodes", "3")
 
 MUTATIONS = [
     Mutation(
@@ -78,8 +81,8 @@ MUTATIONS = [
         "trust_stale_legs",
         "a standby that was away resumes what it held",
         "dataplane/worker/worker.cc",
-        "if (absence <= settings_.in_sync_lease) continue;",
-        "if (absence <= 1000 * settings_.in_sync_lease) continue;",
+        "if (!copies_expire() || absence <= settings_.in_sync_lease) continue;",
+        "if (!copies_expire() || absence <= 1000 * settings_.in_sync_lease) continue;",
     ),
     Mutation(
         "drop_a_close",
@@ -137,6 +140,30 @@ MUTATIONS = [
         "if (!engine_.pipes().append_bytes(rx, payload.first(s.payload_length.get()))) {",
         "rx.tail = end;\n    if (end == UINT64_MAX) {",
     ),
+    Mutation(
+        "skip_the_lease",
+        "an owner speaks on when no majority has echoed its heartbeats",
+        "control/cluster/members_arbiter.cc",
+        "return owned && owned->epoch == epoch ? owned->lease.until() : Instant::min();",
+        "return owned && owned->epoch == epoch ? kNever : Instant::min();",
+        MAJORITY,
+    ),
+    Mutation(
+        "skip_the_embargo",
+        "a member grants while the lease of another owner may not be over",
+        "control/cluster/votes.cc",
+        "if (waits_for_another) return VoteReason::lease_is_live;",
+        "if (waits_for_another) return VoteReason::granted;",
+        MAJORITY,
+    ),
+    Mutation(
+        "forget_promises",
+        "a member that restarts votes as if it had never promised anything",
+        "control/cluster/members_arbiter.cc",
+        "memory.state == KeptMemory::State::readable ? decode_promises(memory.bytes) : std::nullopt;",
+        "memory.state == KeptMemory::State::readable ? std::optional(Promises()) : std::nullopt;",
+        MAJORITY,
+    ),
 ]
 
 
@@ -155,7 +182,7 @@ def run(command, **kwargs):
 
 
 def build(directory):
-    result = run(["ninja", "-C", directory, "tests/understudy-sim"])
+    result = run(["ninja", "-j1", "-C", directory, "tests/understudy-sim"])
     return None if result.returncode == 0 else result.stdout[-2000:]
 
 
@@ -165,7 +192,7 @@ def try_mutation(copy, directory, mutation, seeds):
         complaint = build(directory)
         if complaint is not None:
             sys.exit(f"mutation {mutation.name} does not compile:\n{complaint}")
-        arguments = list(mutation.arguments) or ["--seeds", f"1..{seeds}"]
+        arguments = [*mutation.arguments, "--seeds", f"1..{seeds}"]
         result = run([directory / "tests/understudy-sim", "--first-violation", *arguments])
     finally:
         (copy / mutation.file).write_text(original)
@@ -182,6 +209,7 @@ def try_mutation(copy, directory, mutation, seeds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10000)
+    parser.add_argument("--build", type=pathlib.Path)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("names", nargs="*")
     given = parser.parse_args()
@@ -197,11 +225,14 @@ def main():
         copy = pathlib.Path(temporary) / "tree"
         shutil.copytree(TREE, copy, ignore=shutil.ignore_patterns("build*", ".git"))
         directory = copy / "build"
-        # What ccache holds of this tree serves the copy too.
-        os.environ.update(CCACHE_BASEDIR=str(copy), CCACHE_NOHASHDIR="1")
-        setup = run(["meson", "setup", directory, copy])
-        if setup.returncode != 0:
-            sys.exit(setup.stdout[-2000:])
+        if given.build:
+            shutil.copytree(given.build, directory, symlinks=True)
+        else:
+            # What ccache holds of this tree serves the copy too.
+            os.environ.update(CCACHE_BASEDIR=str(copy), CCACHE_NOHASHDIR="1")
+            setup = run(["meson", "setup", directory, copy])
+            if setup.returncode != 0:
+                sys.exit(setup.stdout[-2000:])
         found = sum(try_mutation(copy, directory, m, given.seeds) for m in chosen)
     print(f"{found} of {len(chosen)} mutations found")
     return 0 if found == len(chosen) else 1

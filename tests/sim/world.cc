@@ -15,6 +15,7 @@ namespace {
 constexpr uint16_t kFirstClientPort = 40000;
 constexpr uint8_t kFirstSlotMac = 0x10;
 constexpr unsigned kNodeBuffers = 2047;
+constexpr Duration kBetweenBoots = 1000s;     // of machines: their clocks differ
 constexpr Duration kSessionsTakeMost = 120s;  // of virtual time; a session that takes longer hangs
 // TIME-WAIT and some: a backend's leg that is in it, and whose client is gone, is shown as unprotected.
 constexpr Duration kRecoveryMost = 90s;
@@ -125,6 +126,7 @@ void World::start(size_t slot) {
       .slot = static_cast<uint8_t>(kFirstSlotMac + slot),
       .buffers = kNodeBuffers,
       .control_round = 4ms,
+      .clock_ahead = (slots_.size() - slot) * kBetweenBoots,
       .clock_ppm = s.clock_ppm,
       .disk = &s.disk};
   settings.adjust = [this](worker::WorkerSettings& w) {

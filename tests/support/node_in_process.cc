@@ -94,13 +94,15 @@ void NodeInProcess::make_workers(Random& random, Instant now, appliance::NodeCon
 
 Instant NodeInProcess::local_time(Instant now) const {
   const int64_t age = (now - born_).count();
-  return now +
+  return now + settings_.clock_ahead +
          Duration(age / 1'000'000 * settings_.clock_ppm + age % 1'000'000 * settings_.clock_ppm / 1'000'000);
 }
 
 // Never earlier than what local_time() maps to `local`; late by a nanosecond or two at most.
 Instant NodeInProcess::world_time(Instant local) const {
-  if (local == kNever || settings_.clock_ppm == 0) return local;
+  if (local == kNever) return local;
+  local -= settings_.clock_ahead;
+  if (settings_.clock_ppm == 0) return local;
   const auto age = static_cast<double>((local - born_).count());
   return born_ + Duration(static_cast<int64_t>(age * 1e6 / (1e6 + settings_.clock_ppm)) + 2);
 }

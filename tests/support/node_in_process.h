@@ -28,6 +28,7 @@ class NodeInProcess {
     unsigned buffers = 4095;
     Duration control_round = 2ms;
     Duration reopening = Duration::zero();  // how long worker 0 is busy with opening its ports again
+    Duration clock_ahead{0};                // machines start at different times, and so do their clocks
     int32_t clock_ppm = 0;                  // parts per million by which its clock runs fast
     std::function<void(worker::WorkerSettings&)> adjust = {};
     // What a restart finds of what this node has promised, and how long it takes to put it there.

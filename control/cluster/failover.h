@@ -234,6 +234,7 @@ class FailoverMachine {
   void ask_for_lease(Turn& turn);
   void take_lease(Turn& turn);
   void be_patient(Turn& turn);
+  void give_up_connections(Turn& turn);
   void withdraw(Turn& turn);
   void tell_denial(std::string why, Turn& turn);
   Duration chance_delay();

@@ -223,6 +223,19 @@ void FailoverMachine::be_patient(Turn& turn) {
   refused_ = std::max(refused_, turn.input.highest);
   patience_ends_ = turn.input.now + 2 * settings_.dead_after + chance_delay();
   tell_denial(turn.input.why, turn);
+  if (turn.input.out_of_sync) give_up_connections(turn);
+}
+
+// Somebody has owned it since this node fell silent. If that one is not heard within the time after which
+// nobody's copies count any more, nobody has any.
+void FailoverMachine::give_up_connections(Turn& turn) {
+  turn.actions.push_back(Demote{settings_.group, refused_});
+  withdraw(turn);
+  followed_.reset();
+  report_.readiness = Readiness::stale;
+  set_state(GroupState::learning, fmt::format("another node has owned it since: {}", turn.input.why), turn);
+  patience_ends_ = turn.input.now + std::max(settings_.learn_for, settings_.cold_after);
+  turn.actions.push_back(SendSolicit{});
 }
 
 void FailoverMachine::take_lease(Turn& turn) {

@@ -1,0 +1,285 @@
+// Two whole nodes in virtual time under `arbiter: etcd`, against an etcd in memory that can be away, slow or
+// lying: one voice, nobody takes over by guess, and a healthy pair does not notice.
+#include <gtest/gtest.h>
+
+#include "tests/support/cluster_in_process.h"
+
+namespace understudy {
+namespace {
+
+using cluster::GroupState;
+using C = ClusterInProcess;
+constexpr uint32_t kMegabyte = 1'000'000;
+
+C::Settings pair(uint64_t seed) {
+  return {.seed = seed, .arbiter = "etcd"};
+}
+
+bool is_in_sync_set(C& c, size_t owner, size_t standby) {
+  const auto& controller = c.control(owner).controller();
+  return controller.arbiter()->is_recorded(GroupId(1), controller.machine(GroupId(1))->epoch(),
+                                           NodeId(static_cast<uint16_t>(standby + 1)));
+}
+
+// n1 owns, n2 is recorded as in sync, transfers run.
+void begin(C& c) {
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.transfer(0, 3 * kMegabyte);
+  c.transfer(3 * kMegabyte, 0);
+  c.transfer(kMegabyte, kMegabyte);
+  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 200ms)) << c.describe();
+  c.run_for(Duration(c.random().below(60'000'000)));
+}
+
+void expect_done(C& c) {
+  EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, 30s)) << c.describe();
+  for (const std::string& fault : c.faults()) ADD_FAILURE() << fault << c.describe();
+  EXPECT_EQ(c.most_voices(), 1U) << c.describe();
+}
+
+bool becomes_owner(C& c, size_t slot, Duration limit = 1s) {
+  return c.run_until([&] { return c.owner() == slot; }, limit);
+}
+
+bool said(C& c, size_t slot, const std::string& part) {
+  return std::ranges::any_of(c.control(slot).events(), [&](const appliance::NodeEvent& event) {
+    return event.sentence.find(part) != std::string::npos;
+  });
+}
+
+void everybody(C& c, const std::function<void(etcd::EtcdWay&)>& change) {
+  for (etcd::EtcdWay& way : c.etcd().ways) change(way);
+}
+
+TEST(Etcd, TheOwnerIsKilledAndItsStandbyTakesOverWarm) {
+  for (uint64_t seed = 10; seed < 14; ++seed) {
+    C c(pair(seed));
+    begin(c);
+    const Instant killed = c.now();
+    c.kill(0);
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    EXPECT_LE(c.voice(1).first_claim - killed, 150ms) << c.describe();
+    c.run_for(300ms);
+    EXPECT_EQ(c.owner(), size_t{1}) << "alone it lives by its swaps" << c.describe();
+    const auto* takeover = c.control(1).controller().machine(GroupId(1))->last_takeover();
+    EXPECT_NE(
+        cluster::tell_consent(*takeover).find("has written ballot 3.2 into `understudy/in-process/web`"),
+        std::string::npos)
+        << cluster::tell_consent(*takeover);
+    expect_done(c);
+  }
+}
+
+TEST(Etcd, AHealthyPairOutlivesIt) {
+  C c(pair(20));
+  begin(c);
+  everybody(c, [](etcd::EtcdWay& way) { way.cut = true; });
+  c.run_for(2s);
+  EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+  EXPECT_FALSE(said(c, 0, "silent until")) << c.describe();
+  EXPECT_TRUE(said(c, 1, "etcd at http://etcd:2379: timed out")) << c.describe();
+  expect_done(c);
+}
+
+TEST(Etcd, WhileItIsAwayNobodyTakesOverAndThenTheStandbyDoesWarm) {
+  for (const bool refuses : {false, true}) {
+    C c(pair(30 + refuses));
+    begin(c);
+    everybody(c, [&](etcd::EtcdWay& way) { (refuses ? way.refuses : way.cut) = true; });
+    c.run_for(300ms);
+    c.kill(0);
+    c.run_for(2500ms);
+    EXPECT_FALSE(c.owner()) << c.describe();
+    EXPECT_TRUE(said(c, 1, "not granted: etcd at http://etcd:2379: ")) << c.describe();
+    everybody(c, [](etcd::EtcdWay& way) { way.cut = way.refuses = false; });
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    expect_done(c);
+  }
+}
+
+TEST(Etcd, ItGoesAwayWhileATakeoverIsUnderWay) {
+  for (uint64_t seed = 40; seed < 48; ++seed) {
+    C c(pair(seed));
+    begin(c);
+    c.kill(0);
+    c.run_for(98ms + Duration(c.random().below(8'000'000)));
+    everybody(c, [](etcd::EtcdWay& way) { way.cut = true; });
+    c.run_for(400ms);
+    everybody(c, [](etcd::EtcdWay& way) { way.cut = false; });
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    expect_done(c);
+  }
+}
+
+TEST(Etcd, ALoneOwnerFallsSilentWithoutItAndGoesOnWithIt) {
+  C c(pair(50));
+  begin(c);
+  c.kill(1);
+  c.run_for(500ms);
+  EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+  everybody(c, [](etcd::EtcdWay& way) { way.cut = true; });
+  ASSERT_TRUE(c.run_until([&] { return c.state(0) == GroupState::fenced; }, 200ms)) << c.describe();
+  EXPECT_TRUE(said(c, 0, "neither has n2 echoed its heartbeats nor etcd renewed its lease for 80 ms"))
+      << c.describe();
+  const Epoch epoch = c.control(0).controller().machine(GroupId(1))->epoch();
+  c.run_for(1s);
+  everybody(c, [](etcd::EtcdWay& way) { way.cut = false; });
+  ASSERT_TRUE(becomes_owner(c, 0)) << c.describe();
+  EXPECT_EQ(c.control(0).controller().machine(GroupId(1))->epoch(), epoch);
+  expect_done(c);
+}
+
+TEST(Etcd, BothLinksCutTheOwnerGoesOnAndTheStandbyIsRefused) {
+  for (uint64_t seed = 60; seed < 63; ++seed) {
+    C c(pair(seed));
+    begin(c);
+    c.cut_all(1, true);
+    c.run_for(1500ms);
+    EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+    EXPECT_TRUE(is_in_sync_set(c, 0, 99) ||
+                c.control(0).controller().arbiter()->is_recorded(
+                    GroupId(1), c.control(0).controller().machine(GroupId(1))->epoch(), NodeId()))
+        << "it acknowledges past the standby, which has to be out of the set";
+    c.cut_all(1, false);
+    expect_done(c);
+    EXPECT_EQ(c.owner(), size_t{0});
+  }
+}
+
+TEST(Etcd, AnOwnerThatIsCutOffFromEverythingFallsSilentInTime) {
+  for (uint64_t seed = 70; seed < 73; ++seed) {
+    C c(pair(seed));
+    begin(c);
+    c.cut_all(0, true);
+    c.etcd().ways[0].cut = true;
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    c.run_for(1s);
+    EXPECT_EQ(c.state(0), GroupState::fenced) << c.describe();
+    c.cut_all(0, false);
+    c.etcd().ways[0].cut = false;
+    EXPECT_TRUE(c.run_until([&] { return cluster::is_standby(c.state(0)); }, 1s)) << c.describe();
+    EXPECT_EQ(c.owner(), size_t{1}) << c.describe();
+    expect_done(c);
+  }
+}
+
+TEST(Etcd, AnOwnerThatSleptFindsItselfReplaced) {
+  for (uint64_t seed = 80; seed < 83; ++seed) {
+    C c(pair(seed));
+    begin(c);
+    c.pause(0);
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    c.run_for(1300ms);
+    c.forget_voice(0);
+    c.resume(0);
+    c.run_for(500ms);
+    EXPECT_LE(c.voice(0).segments, 32U) << c.describe();
+    EXPECT_EQ(c.voice(0).resets + c.voice(0).fins + c.voice(0).claims, 0U) << c.describe();
+    expect_done(c);
+  }
+}
+
+// Its removal stands in the key before the owner acknowledges past it.
+TEST(Etcd, AStandbyThatIsCutOffThePeerNetworkCannotClaimWarm) {
+  for (uint64_t seed = 90; seed < 93; ++seed) {
+    auto settings = pair(seed);
+    settings.cold_takeover_after = 400ms;
+    C c(settings);
+    begin(c);
+    c.cut(1, C::peer, true);
+    c.run_for(300ms);
+    const auto record = c.etcd().etcd.record("understudy/in-process/web");
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->epoch.node, NodeId(1));
+    EXPECT_EQ(record->standby, NodeId()) << c.describe();
+    const Instant killed = c.now();
+    c.kill(0);
+    ASSERT_TRUE(becomes_owner(c, 1, 3s)) << c.describe();
+    EXPECT_GE(c.now() - killed, 400ms) << "warm" << c.describe();
+    EXPECT_TRUE(c.control(1).controller().machine(GroupId(1))->last_takeover()->cold);
+    EXPECT_EQ(c.most_voices(), 1U);
+  }
+}
+
+TEST(Etcd, ASlowOneAndOneThatLiesDisturbNoPair) {
+  using Said = std::pair<int, std::string>;
+  const std::function<void(etcd::EtcdWay&)> faults[] = {
+      [](etcd::EtcdWay& way) { way.delay_least = way.delay_most = 60ms; },
+      [](etcd::EtcdWay& way) { way.answer_loss = 50, way.late = 50; },
+      [](etcd::EtcdWay& way) {
+        way.lie = [](Said) {
+          return Said{200, R"({"header":{"cluster_id":"78","revision":"999"},"succeeded":true,)"
+                           R"("responses":[{"response_put":{}}]})"};
+        };
+      },
+      [](etcd::EtcdWay& way) { way.lie = [](Said) {
+                                 return Said{503, "{}"};
+                               }; },
+  };
+  uint64_t seed = 100;
+  for (const auto& fault : faults) {
+    C c(pair(seed++));
+    begin(c);
+    everybody(c, fault);
+    c.run_for(1s);
+    EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+    // And a takeover waits until it is itself again, or gets through to it: once.
+    c.kill(0);
+    c.run_for(1s);
+    everybody(c, [](etcd::EtcdWay& way) { way = {}; });
+    ASSERT_TRUE(becomes_owner(c, 1, 2s)) << c.describe();
+    expect_done(c);
+  }
+}
+
+TEST(Etcd, AHandOverAsksIt) {
+  C c(pair(110));
+  begin(c);
+  for (int round = 0; round < 4; ++round) {
+    const size_t from = *c.owner(), to = 1 - from;
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, from, to); }, 1s)) << c.describe();
+    const Instant began = c.now();
+    const auto obstacle = c.hand_over(from, to);
+    ASSERT_FALSE(obstacle) << *obstacle << c.describe();
+    ASSERT_TRUE(becomes_owner(c, to, 400ms)) << c.describe();
+    EXPECT_LE(c.now() - began, 60ms) << c.describe();
+    ASSERT_TRUE(c.run_until([&] { return c.is_protected() && c.unprotected_legs() == 0; }, 1s))
+        << c.describe();
+  }
+  expect_done(c);
+}
+
+// One group's claim waits for an etcd that does not answer; the other group goes on.
+TEST(Etcd, GroupsDoNotWaitForEachOther) {
+  auto settings = pair(120);
+  settings.groups = 2;
+  C c(settings);
+  ASSERT_TRUE(c.boot()) << c.describe();
+  EXPECT_EQ(c.owner(0), size_t{0});
+  EXPECT_EQ(c.owner(1), size_t{1});
+  c.kill(0);
+  ASSERT_TRUE(c.run_until([&] { return c.owner(0) == size_t{1}; }, 1s)) << c.describe();
+  EXPECT_EQ(c.owner(1), size_t{1}) << c.describe();
+  EXPECT_EQ(c.most_voices(), 1U);
+}
+
+// The successor of an owner that fell silent dies before that owner has heard of it: what it holds is old.
+TEST(Etcd, AnOwnerWhoseSuccessorDiedUnheardServesColdAfterAWhile) {
+  auto settings = pair(130);
+  settings.cold_takeover_after = 500ms;
+  C c(settings);
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.run_for(200ms);
+  c.cut_all(0, true);
+  c.etcd().ways[0].cut = true;
+  ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+  c.run_for(100ms);
+  c.kill(1);
+  c.cut_all(0, false);
+  c.etcd().ways[0].cut = false;
+  ASSERT_TRUE(becomes_owner(c, 0, 5s)) << c.describe();
+  EXPECT_EQ(c.most_voices(), 1U);
+}
+
+}  // namespace
+}  // namespace understudy

@@ -287,7 +287,10 @@ void Host::round(Instant now) {
     }
   }
   for (const auto& talk : talks_) {
-    if (talk->over()) continue;
+    if (talk->over()) {
+      if (talk->tcp->has_unread()) read(*talk, now);  // it was deaf when the connection ended
+      continue;
+    }
     if (talk->tcp->deadline() <= now) {
       const ModelTcp::State before = talk->tcp->state();
       talk->tcp->tick(now);
@@ -321,7 +324,7 @@ void Host::forget_checks() {
 Instant Host::find_next_instant(Instant now) const {
   Instant next = kNever;
   for (const auto& talk : talks_) {
-    if (talk->over()) continue;
+    if (talk->over() && !talk->tcp->has_unread()) continue;
     next = std::min(next, talk->tcp->deadline());
     if (talk->turn_from > now) next = std::min(next, talk->turn_from);
     if (talk->plan == nullptr) continue;

@@ -69,6 +69,7 @@ class ModelTcp {
   State state() const { return state_; }
   End end() const { return end_; }
   bool is_open() const { return state_ >= State::established && state_ < State::closed; }
+  bool has_unread() const { return !in_order_.empty(); }
   bool peer_finished() const { return peer_finished_; }  // its FIN has come and all before it is read
   uint64_t written() const { return written_; }
   uint64_t acknowledged() const { return una_ == 0 ? 0 : std::min(una_ - 1, written_); }

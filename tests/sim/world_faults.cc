@@ -340,8 +340,8 @@ bool World::apply_to_node(const Fault& fault, size_t slot) {
       node.port(network).hold(true);
       later(fault.lasts, [this, slot, network] {
         if (slots_[slot].node == nullptr) return;
-        // Under an arbiter they may come after its lease, which no two nodes without one have.
-        if (settings_.members) return let_go_late(*slots_[slot].node);
+        // They may come after a lease, or after a hand-over. Nobody can call them back.
+        if (settings_.members || !is_speaking(slot)) return let_go_late(*slots_[slot].node);
         slots_[slot].node->port(network).hold(false);
       });
       break;

@@ -20,7 +20,8 @@ struct Backend {
 class BackendPool {
  public:
   explicit BackendPool(std::vector<Backend> backends);
-  std::optional<BackendId> pick();
+  // `refused`: the one that has just turned this client away; another one is picked if any other is up.
+  std::optional<BackendId> pick(std::optional<BackendId> refused = std::nullopt);
   void set_up(BackendId backend, bool up) { entries_[backend.value()].backend.up = up; }
   const Backend& operator[](BackendId id) const { return entries_[id.value()].backend; }
   size_t size() const { return entries_.size(); }

@@ -16,8 +16,8 @@ bool Proxy::attach(tcp::Engine& engine, uint32_t leg) {
 bool Proxy::open_backend(tcp::Engine& engine, uint32_t client, Instant now) {
   tcp::Connection& c = engine.legs()[client];
   while (c.application_word < kTriesMax) {
+    const auto id = c.application_word > 0 ? backends_.pick(c.backend) : backends_.pick();
     ++c.application_word;
-    const auto id = backends_.pick();
     if (!id) break;
     const Backend& backend = backends_[*id];
     const auto key =

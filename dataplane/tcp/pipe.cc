@@ -150,6 +150,7 @@ uint32_t PipeStore::chunk_of(const Pipe& pipe, uint64_t offset, const ReadCursor
 
 void PipeStore::copy_out(const Pipe& pipe, uint64_t offset, uint32_t length, uint8_t* to,
                          ReadCursor& cursor) const {
+  if (length == 0) return;  // or all chunks would be walked for nothing
   for (uint32_t at = chunk_of(pipe, offset, cursor); length > 0; at = chunks_[at].next) {
     invariant(at != kNone, "pipe: bytes asked for that are not held");
     const Chunk& chunk = chunks_[at];
@@ -164,6 +165,7 @@ void PipeStore::copy_out(const Pipe& pipe, uint64_t offset, uint32_t length, uin
 }
 
 void PipeStore::prefetch(const Pipe& pipe, uint64_t offset, uint32_t length, ReadCursor& cursor) const {
+  if (length == 0) return;
   const uint32_t at = chunk_of(pipe, offset, cursor);
   if (at == kNone) return;
   const Chunk& chunk = chunks_[at];

@@ -165,6 +165,7 @@ void Node::make_workers(uint64_t seed) {
   worker::WorkerSettings settings =
       worker_settings(config_, *node_, boot_, open, pool_statistics(*pool_).buffers);
   settings.leases = leases_;
+  settings.shards = shards_.get();
   std::vector<worker::Worker*> workers;
   for (unsigned w = 0; w < node_->workers; ++w) {
     settings.index = static_cast<uint16_t>(w);

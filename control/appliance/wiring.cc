@@ -72,7 +72,6 @@ worker::WorkerSettings worker_settings(const config::Config& config, const confi
   for (const config::NodeConfig& each : config.nodes) settings.nodes.push_back(each.id);
   settings.secret = cluster.secret;
   settings.workers = static_cast<uint16_t>(node.workers);
-  settings.shards = cluster.shards;
   settings.interval = cluster.heartbeat_interval;
   settings.dead_after = cluster.dead_after();
   settings.standby_timeout = cluster.standby_timeout;

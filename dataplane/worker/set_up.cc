@@ -32,7 +32,7 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
     : settings_(settings),
       pool_(pool),
       random_(seed),
-      shards_(settings.shards),
+      shards_(*settings.shards),
       resolver_(resolver_settings(settings), pool, *this, drops_),
       engine_(engine_settings(settings), settings.secret, shards_, pool, *this, random_, start),
       sealer_(settings.keys, settings.node, settings.boot, settings.ports.size()),
@@ -48,7 +48,7 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       planned_(start),
       next_beat_(start),
       reserve_(pool, settings.ports.size() + 1),
-      syn_guard_(settings.secret),
+      syn_guard_(settings.secret, settings.syn_filter_lines),
       outgoing_(settings.ports.size()) {
   invariant(settings.groups.size() <= WorkerStatus::kGroups, "more groups than a heartbeat carries");
   invariant(settings.nodes.size() <= SharedSigns::kNodes, "more nodes than a cluster has");

@@ -16,6 +16,7 @@
 #include "dataplane/tcp/engine.h"
 #include "dataplane/worker/lease.h"
 #include "dataplane/worker/port.h"
+#include "dataplane/worker/syn_guard.h"
 
 namespace understudy::worker {
 
@@ -85,8 +86,9 @@ struct SharedSigns {
 };
 
 struct WorkerSettings {
-  std::shared_ptr<SharedSigns> signs;  // the same for all workers of a node
-  std::shared_ptr<Leases> leases;      // likewise; nothing where the arbiter gives none
+  std::shared_ptr<SharedSigns> signs;     // the same for all workers of a node
+  std::shared_ptr<Leases> leases;         // likewise; nothing where the arbiter gives none
+  const tcp::ShardMap* shards = nullptr;  // likewise; outlives the workers
   NodeId node;
   BootId boot;
   uint32_t cluster = 0;  // id in the headers of opened frames
@@ -95,14 +97,14 @@ struct WorkerSettings {
   Secret secret;
   uint16_t index = 0;
   uint16_t workers = 1;
-  uint32_t shards = 64;
   Duration interval = 20ms;
   Duration dead_after = 100ms;
   Duration standby_timeout = 100ms;
   Duration in_sync_lease = 60ms;  // without leases only
   Duration reset_hold = 3s;
   tcp::EngineSettings engine;
-  uint32_t mirror_window = 1024;  // frames, of each stream
+  uint32_t mirror_window = 1024;                       // frames, of each stream
+  uint32_t syn_filter_lines = SynGuard::kFilterLines;  // a power of two
   // False: what is written to the standby counts as confirmed at once, and promise 1 does not hold. For
   // measuring what the gate costs; no configuration says it.
   bool gates_acknowledgements = true;

@@ -1,12 +1,23 @@
 #include "dataplane/worker/syn_guard.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
-namespace understudy::worker {
+#include "common/check.h"
 
-TurnedAway::TurnedAway(const Secret& secret)
-    : secret_(secret), filters_{std::vector<Line>(kLines), std::vector<Line>(kLines)} {}
+namespace understudy::worker {
+namespace {
+
+constexpr uint32_t kBitsPerLine = 512;
+constexpr uint32_t kBitsPerSyn = 12;  // when it is full; one in fifty is taken for another then
+
+}  // namespace
+
+TurnedAway::TurnedAway(const Secret& secret, uint32_t lines)
+    : secret_(secret), lines_(lines), filters_{std::vector<Line>(lines), std::vector<Line>(lines)} {
+  invariant(std::has_single_bit(lines), "a filter's lines are not a power of two");
+}
 
 TurnedAway::Place TurnedAway::place_of(const wire::Opening& syn) const {
   std::array<uint8_t, sizeof syn.key + sizeof(uint32_t) + 1> bytes{};  // no length that other hashes have
@@ -14,7 +25,7 @@ TurnedAway::Place TurnedAway::place_of(const wire::Opening& syn) const {
   std::memcpy(bytes.data(), &syn.key, sizeof syn.key);
   std::memcpy(bytes.data() + sizeof syn.key, &number, sizeof number);
   uint64_t hash = siphash(secret_, bytes.data(), bytes.size());
-  Place place{hash % kLines, {}};
+  Place place{hash & (lines_ - 1), {}};
   hash >>= 32;
   for (int i = 0; i < 3; ++i, hash >>= 9) place.bits[hash >> 6 & 7] |= uint64_t{1} << (hash & 63);
   return place;
@@ -31,7 +42,7 @@ bool TurnedAway::knows(const wire::Opening& syn) const {
 }
 
 void TurnedAway::add(const wire::Opening& syn, Instant now) {
-  if (added_ >= kMost || now > turned_ + kTurn) {
+  if (added_ >= lines_ * kBitsPerLine / kBitsPerSyn || now > turned_ + kTurn) {
     current_ ^= 1;
     std::ranges::fill(filters_[current_], Line{});
     added_ = 0;

@@ -10,13 +10,16 @@
 
 namespace understudy::worker {
 
-// Remembers SYNs that were turned away, for four to eight seconds, or the last 1.4 million at least: those
-// who mean it say theirs again after one second, and three (RFC 6298 section 2.1), while a flood has a new
-// one each time. Two Bloom filters take turns, each with three bits in one cache line per SYN; the hash is
-// keyed. It takes about one SYN in fifty for one that came before when it is full.
+// Remembers SYNs that were turned away, for four to eight seconds, or the last 42 for each of its `lines` at
+// least (1.4 million): those who mean it say theirs again after one second, and three (RFC 6298 section
+// 2.1), while a flood has a new one each time. Two Bloom filters take turns, each with three bits in one
+// cache line per SYN; the hash is keyed. It takes about one SYN in fifty for one that came before when it is
+// full.
 class TurnedAway {
  public:
-  explicit TurnedAway(const Secret& secret);
+  static constexpr uint32_t kLines = uint32_t{1} << 15;  // 2 MiB in each filter
+
+  TurnedAway(const Secret& secret, uint32_t lines);
   bool knows(const wire::Opening& syn) const;
   void add(const wire::Opening& syn, Instant now);
 
@@ -26,13 +29,12 @@ class TurnedAway {
     size_t line;
     Line bits;
   };
-  static constexpr size_t kLines = size_t{1} << 15;  // 2 MiB
-  static constexpr uint32_t kMost = kLines * 512 / 12;
   static constexpr Duration kTurn = 4s;
 
   Place place_of(const wire::Opening& syn) const;
 
   Secret secret_;
+  uint32_t lines_;
   std::array<std::vector<Line>, 2> filters_;
   size_t current_ = 0;
   uint32_t added_ = 0;  // to the current one
@@ -49,7 +51,10 @@ class TurnedAway {
 // worked through. Time is a parameter. One thread.
 class SynGuard {
  public:
-  explicit SynGuard(const Secret& secret) : turned_away_(secret) {}
+  static constexpr uint32_t kFilterLines = TurnedAway::kLines;
+
+  explicit SynGuard(const Secret& secret, uint32_t filter_lines = kFilterLines)
+      : turned_away_(secret, filter_lines) {}
 
   // A round begins, the last one is over.
   void begin_round(Instant now);

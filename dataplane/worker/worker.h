@@ -235,7 +235,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   rte_mempool* pool_;
   Random random_;
   DropCounters drops_;
-  tcp::ShardMap shards_;
+  const tcp::ShardMap& shards_;
   neighbour::Resolver resolver_;
   tcp::Engine engine_;
   tcp::GroupIndex local_group_ = 0;  // the node's own addresses

@@ -151,7 +151,7 @@ worker::WorkerSettings World::worker_settings(uint16_t number, Wires& wires, Mem
   s.cluster = 7;
   s.nodes = {NodeId(1), NodeId(2)};
   s.secret = Secret{{1, 2, 3}};
-  s.shards = kShards;
+  s.shards = &shards_;
   s.engine.legs = settings_.legs;
   s.engine.active_legs = std::min(settings_.legs, settings_.active_legs);
   s.engine.sent_segments = std::max(4 * s.engine.active_legs, 65536U);

@@ -131,6 +131,7 @@ void World::start(size_t slot) {
       .disk = &s.disk};
   settings.adjust = [this](worker::WorkerSettings& w) {
     w.mirror_window = scenario_.mirror_window;
+    w.syn_filter_lines = 64;
     w.engine.legs = w.engine.active_legs = 256;
     w.engine.sent_segments = 4096;
   };

@@ -61,6 +61,7 @@ void NodeInProcess::make_workers(Random& random, Instant now, appliance::NodeCon
   worker::WorkerSettings settings =
       worker_settings(*settings_.config, *settings_.node, boot, open, settings_.buffers);
   settings.leases = leases_;
+  settings.shards = settings_.shards;
   if (settings_.adjust) settings_.adjust(settings);
   std::vector<worker::Worker*> workers;
   for (unsigned w = 0; w < count; ++w) {

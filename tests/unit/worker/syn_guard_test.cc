@@ -102,7 +102,7 @@ TEST(SynGuard, AStallIsNotChargedToTheSynsOfItsRound) {
 }
 
 TEST(TurnedAway, RemembersAMillionAndMistakesFew) {
-  worker::TurnedAway turned_away(Secret{{2}});
+  worker::TurnedAway turned_away(Secret{{2}}, worker::TurnedAway::kLines);
   Instant now{1s};
   uint32_t mistaken = 0;
   constexpr uint32_t kPerSecond = 1'200'000;

@@ -288,7 +288,7 @@ void Host::round(Instant now) {
   }
   for (const auto& talk : talks_) {
     if (talk->over()) {
-      if (talk->tcp->has_unread()) read(*talk, now);  // it was deaf when the connection ended
+      if (talk->has_to_hear()) read(*talk, now);
       continue;
     }
     if (talk->tcp->deadline() <= now) {
@@ -324,7 +324,7 @@ void Host::forget_checks() {
 Instant Host::find_next_instant(Instant now) const {
   Instant next = kNever;
   for (const auto& talk : talks_) {
-    if (talk->over() && !talk->tcp->has_unread()) continue;
+    if (talk->over() && !talk->has_to_hear()) continue;
     next = std::min(next, talk->tcp->deadline());
     if (talk->turn_from > now) next = std::min(next, talk->turn_from);
     if (talk->plan == nullptr) continue;

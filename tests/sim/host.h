@@ -32,6 +32,8 @@ struct Talk {
     return plan != nullptr && tcp->written() == say.size() && heard == expect.size() && finished && heard_fin;
   }
   bool over() const { return tcp->state() == ModelTcp::State::closed; }
+  // It was deaf when the connection ended: what had come by then, be it the FIN alone, is read afterwards.
+  bool has_to_hear() const { return tcp->has_unread() || (tcp->peer_finished() && !heard_fin && !aborted); }
 };
 
 // A machine on one network: ARP as Linux does it, TCP by the model, and the sessions' plans as application.

@@ -9,6 +9,7 @@ namespace {
 
 constexpr uint64_t kLateBurstMost = 64;    // frames: what two ports may hold of one burst
 constexpr Duration kIntrusionMost = 20ms;  // nobody is elected and replaced within this
+constexpr Duration kDeadAfter = 100ms;     // of silence; the default of a configuration
 
 uint64_t unwrapped(uint32_t seq, uint32_t base, uint64_t near) {
   return near + static_cast<uint64_t>(
@@ -31,11 +32,23 @@ void Oracle::note_death(size_t node) {
   if (before_.node == node) before_.died = true;
 }
 
-void Oracle::observe(size_t node, std::span<const uint8_t> frame, Instant now) {
+bool Oracle::is_late(size_t node, Instant given) const {
+  return node != kHost && current_.node != kHost && node != current_.node && given < current_.first;
+}
+
+// By whoever else speaks now.
+bool Oracle::is_contradicted(const Tenure& before, Instant now) const {
+  if (before.node == kHost || !settings_.is_speaking(before.node)) return false;
+  return settings_.can_hear(before.node) || now - before.last < kDeadAfter;
+}
+
+void Oracle::observe(size_t node, std::span<const uint8_t> frame, Instant given, Instant now) {
+  const bool late = is_late(node, given);
   if (node != kHost) {
     if (const auto arp = read_arp(frame); arp && settings_.addresses.contains(arp->sender)) {
       ++counts_.claims;
-      take_word(node, true, now);
+      counts_.late_words += late;
+      if (!late) take_word(node, true, now);
     }
   }
   const auto segment = read_tcp(frame);
@@ -44,9 +57,10 @@ void Oracle::observe(size_t node, std::span<const uint8_t> frame, Instant now) {
   if (node != kHost && from_group) {
     ++counts_.segments;
     counts_.resets += segment->has(kRst);
+    counts_.late_words += late;
+    if (late) return;
     take_word(node, segment->has(kRst) || segment->has(kFin), now);
   }
-  if (late_ && from_group) return;
   if (from_group || settings_.addresses.contains(segment->destination)) judge(*segment, node != kHost);
 }
 
@@ -70,7 +84,7 @@ void Oracle::take_word(size_t node, bool is_forbidden_late, Instant now) {
   }
   current_.last = now;
   ++current_.frames;
-  current_.contradicting += before_.node != kHost && settings_.is_speaking(before_.node);
+  current_.contradicting += is_contradicted(before_, now);
   current_.forbidden += is_forbidden_late;
 }
 

@@ -28,16 +28,19 @@ class Oracle {
     // Whether the node runs and takes itself for the owner. While it does not, nobody contradicts it: a node
     // that boots while the owner stands still may claim, and bow to it when it is back.
     std::function<bool(size_t node)> is_speaking;
+    // Whether it has a buffer to receive into. While it has none it cannot hear who boots, nor prove to that
+    // one who it is; if it does not speak either, it is cut off on every network.
+    std::function<bool(size_t node)> can_hear;
   };
   Oracle(const Settings& settings, Complain complain) : settings_(settings), complain_(std::move(complain)) {}
 
-  // A frame enters a switch. `node` is the slot of the node it comes from; kHost: a client or a backend.
+  // A frame enters a switch. `node` is the slot of the node it comes from; kHost: a client or a backend. The
+  // node gave it to its port at `given`: what a device had held back since before another node began to speak
+  // is no word against that one.
   static constexpr size_t kHost = SIZE_MAX;
-  void observe(size_t node, std::span<const uint8_t> frame, Instant now);
+  void observe(size_t node, std::span<const uint8_t> frame, Instant given, Instant now);
   // The node was killed: what it said until now was its right.
   void note_death(size_t node);
-  // What enters now had been handed to a port before its node was away: it may contradict the successor.
-  void set_late(bool late) { late_ = late; }
   void excuse_voices() { settings_.judges_voices = false; }
 
   struct Counts {
@@ -71,6 +74,8 @@ class Oracle {
     uint64_t contradicting = 0;  // while the node before was speaking
     bool died = false;
   };
+  bool is_late(size_t node, Instant given) const;
+  bool is_contradicted(const Tenure& before, Instant now) const;
   void take_word(size_t node, bool is_forbidden_late, Instant now);
   void judge(const Tcp& segment, bool from_node);
   void judge_timestamp(const Tcp& segment, Direction& d, const Direction& other);
@@ -85,7 +90,6 @@ class Oracle {
   std::map<Flow, Direction> directions_;
   Tenure before_, current_;
   Counts counts_;
-  bool late_ = false;
 };
 
 }  // namespace understudy::sim

@@ -20,8 +20,7 @@ class Voices {
     size_t node = 0;
     Epoch epoch;
     bool has_lease = false;
-    // It had been handed to a device before its node stood still, or lagged behind in one: no lease can call
-    // it back.
+    // A device had held it back: no lease can call it back.
     bool is_late = false;
   };
   void take(const Word& word);

@@ -41,7 +41,12 @@ World::World(const Settings& settings)
   oracle_ = std::make_unique<Oracle>(
       Oracle::Settings{.addresses = {kVirtualAddress, kSourceAddress},
                        .judges_voices = !settings.members,  // there Voices does, more exactly
-                       .is_speaking = [this](size_t slot) { return is_speaking(slot); }},
+                       .is_speaking = [this](size_t slot) { return is_speaking(slot); },
+                       .can_hear =
+                           [this](size_t slot) {
+                             const NodeInProcess* node = slots_[slot].node.get();
+                             return node != nullptr && rte_mempool_avail_count(node->pool()) > 0;
+                           }},
       [this](const std::string& sentence) { complain(sentence); });
   for (Slot& slot : slots_) slot.clock_ppm = static_cast<int32_t>(random_.below(4001)) - 2000;
   make_networks();
@@ -85,8 +90,10 @@ void World::make_networks() {
     if (n == peer) continue;
     networks_[n]->observer = [this](const SwitchPort& from, std::span<const uint8_t> frame) {
       const uint8_t slot = from.mac().bytes()[4];
-      oracle_->observe(slot < kFirstSlotMac ? Oracle::kHost : size_t{slot} - kFirstSlotMac, frame, now_);
-      if (settings_.members && slot >= kFirstSlotMac) take_word_of(size_t{slot} - kFirstSlotMac, frame);
+      oracle_->observe(slot < kFirstSlotMac ? Oracle::kHost : size_t{slot} - kFirstSlotMac, frame,
+                       from.given_at(), now_);
+      if (settings_.members && slot >= kFirstSlotMac)
+        take_word_of(size_t{slot} - kFirstSlotMac, frame, from.given_at() < now_);
       if (settings_.trace) trace(describe_frame(frame));
       note_reset(frame);
     };
@@ -278,6 +285,11 @@ bool World::is_settled() {
   return is_shown_protected(*slot) && standby().has_value();
 }
 
+// Every node is there to stay.
+bool World::is_complete() const {
+  return std::ranges::none_of(slots_, [](const Slot& s) { return s.node == nullptr || s.is_leaving; });
+}
+
 std::string World::describe_sessions() {
   std::string text;
   for (size_t h = 0; h < hosts_.size(); ++h)
@@ -342,7 +354,7 @@ void World::finish() {
   if (settings_.members && result_.violations.empty()) finish_with_a_majority();
   undo_everything();
   if (result_.violations.empty() &&
-      !run_until([&] { return is_settled() && unprotected_shown() == 0; }, kRecoveryMost))
+      !run_until([&] { return is_complete() && is_settled() && unprotected_shown() == 0; }, kRecoveryMost))
     complain(fmt::format("the cluster does not recover: {}{}", owner() ? "" : "no owner, or two; ",
                          unprotected_shown() > 0 ? "connections stay unprotected" + describe_unprotected()
                                                  : "no synced standby"));

@@ -80,6 +80,7 @@ class World {
   bool all_done();
   bool session_done(size_t index);
   bool is_settled();
+  bool is_complete() const;
   void finish();
   void complain(const std::string& sentence);
   void trace(const std::string& sentence) const;
@@ -87,7 +88,7 @@ class World {
   std::string describe_unprotected();
 
   // world_members.cc
-  void take_word_of(size_t slot, std::span<const uint8_t> frame);
+  void take_word_of(size_t slot, std::span<const uint8_t> frame, bool was_held);
   void count_voices();
   bool may_speak(size_t slot) const;
   std::string describe_members() const;
@@ -107,7 +108,6 @@ class World {
   void apply_to_backend(const Fault& fault);
   void cut(size_t slot, Network network, bool in, bool out, Duration lasts);
   void fill_pool(size_t slot, Duration lasts);
-  void let_go_late(NodeInProcess& node);
   void pause(size_t slot, Duration lasts);
   void later(Duration delay, std::function<void()> action);
   void undo_everything();
@@ -139,7 +139,6 @@ class World {
   std::array<std::unique_ptr<SwitchedNetwork>, networks> networks_;
   std::unique_ptr<Oracle> oracle_;
   Voices voices_;
-  bool words_are_late_ = false;
   std::vector<std::unique_ptr<Host>> hosts_;  // the client, two backends
   std::vector<Slot> slots_;
   size_t begun_ = 0;
@@ -149,7 +148,8 @@ class World {
   std::set<size_t> reset_lost_;  // of these, those of which a frame was lost then or later
   std::vector<Undo> undo_;
   std::vector<char> fault_applied_;
-  Instant trouble_until_{};  // until then a loss of the owner is the second failure at once
+  bool faults_are_over_ = false;  // who ends from now on, asked to before, comes back
+  Instant trouble_until_{};       // until then a loss of the owner is the second failure at once
   Result result_;
 };
 

@@ -115,10 +115,9 @@ void World::start_again(size_t slot, Duration delay) {
 void World::bury(size_t slot) {
   trace(fmt::format("n{} ends: {}", slot + 1, slots_[slot].node->last_words()));
   kill(slot);
-  if (settings_.members) start_again(slot, kSomebodyComes);  // a majority is to be left
-  if (!is_deserted()) return;
-  excuse_everything();
-  start_again(slot, kSomebodyComes);
+  if (is_deserted()) excuse_everything();
+  // Of members a majority is to be left.
+  if (is_deserted() || settings_.members || faults_are_over_) start_again(slot, kSomebodyComes);
 }
 
 // A session for which there is no backend, or none that the nodes know of, may be told so.
@@ -178,6 +177,7 @@ void World::apply_due_faults() {
 }
 
 void World::undo_everything() {
+  faults_are_over_ = true;
   for (Undo& undo : std::exchange(undo_, {})) undo.action();
   for (size_t slot = 0; slot < slots_.size(); ++slot)
     if (slots_[slot].node == nullptr) start(slot);
@@ -241,14 +241,6 @@ void World::cut(size_t slot, Network network, bool in, bool out, Duration lasts)
   });
 }
 
-void World::let_go_late(NodeInProcess& node) {
-  oracle_->set_late(true);
-  words_are_late_ = true;
-  for (const Network n : {front, back}) node.port(n).hold(false);
-  oracle_->set_late(false);
-  words_are_late_ = false;
-}
-
 void World::pause(size_t slot, Duration lasts) {
   NodeInProcess* node = slots_[slot].node.get();
   node->pause();
@@ -259,7 +251,7 @@ void World::pause(size_t slot, Duration lasts) {
     if (slots_[slot].is_owner && owner() && *owner() != slot) result_.probes.hit(Probe::woke_after_takeover);
     node->resume();
     if (!holds) return;
-    let_go_late(*node);
+    for (const Network n : {front, back}) node->port(n).hold(false);
   });
   if (holds)
     for (const Network n : {front, back}) node->port(n).hold(true);
@@ -339,10 +331,8 @@ bool World::apply_to_node(const Fault& fault, size_t slot) {
       const Network network = random_.chance(1, 2) ? front : back;
       node.port(network).hold(true);
       later(fault.lasts, [this, slot, network] {
-        if (slots_[slot].node == nullptr) return;
         // They may come after a lease, or after a hand-over. Nobody can call them back.
-        if (settings_.members || !is_speaking(slot)) return let_go_late(*slots_[slot].node);
-        slots_[slot].node->port(network).hold(false);
+        if (slots_[slot].node != nullptr) slots_[slot].node->port(network).hold(false);
       });
       break;
     }

@@ -25,7 +25,7 @@ bool World::may_speak(size_t slot) const {
   return has_voice && node->control().controller().lease_until(kGroup) > node->local_time(now_);
 }
 
-void World::take_word_of(size_t slot, std::span<const uint8_t> frame) {
+void World::take_word_of(size_t slot, std::span<const uint8_t> frame, bool was_held) {
   const auto is_of_group = [](uint32_t address) {
     return address == kVirtualAddress || address == kSourceAddress;
   };
@@ -33,7 +33,7 @@ void World::take_word_of(size_t slot, std::span<const uint8_t> frame) {
   const auto segment = arp ? std::nullopt : read_tcp(frame);
   if (!(arp && is_of_group(arp->sender)) && !(segment && is_of_group(segment->source))) return;
   const NodeInProcess& node = *slots_[slot].node;
-  Voices::Word word{.node = slot, .is_late = words_are_late_};
+  Voices::Word word{.node = slot, .is_late = was_held};
   for (size_t w = 0; w < node.workers(); ++w)
     word.epoch = std::max(word.epoch, node.worker(w).engine().group(0).epoch);
   word.has_lease = node.control().controller().lease_until(kGroup) > node.local_time(now_);

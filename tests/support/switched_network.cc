@@ -55,14 +55,19 @@ std::optional<std::vector<uint8_t>> SwitchPort::take() {
 }
 
 void SwitchPort::send(std::span<const uint8_t> frame) {
+  given_at_ = network_.now_;
   if (!holds_) return network_.send(*this, frame);
-  if (held_.size() < kRing) held_.emplace_back(frame.begin(), frame.end());
+  if (held_.size() >= kRing) return network_.lose(frame);
+  held_.push_back({{frame.begin(), frame.end()}, network_.now_});
 }
 
 void SwitchPort::hold(bool held) {
   holds_ = held;
-  if (!held)
-    for (const std::vector<uint8_t>& frame : std::exchange(held_, {})) network_.send(*this, frame);
+  if (held) return;
+  for (const Held& late : std::exchange(held_, {})) {
+    given_at_ = late.given_at;
+    network_.send(*this, late.frame);
+  }
 }
 
 void SwitchedNetwork::send(SwitchPort& from, std::span<const uint8_t> frame) {
@@ -146,6 +151,7 @@ const SwitchPort* SwitchedNetwork::learned(const MacAddress& mac) const {
 void SwitchedNetwork::unplug(SwitchPort& port) {
   std::erase(ports_, &port);
   for (const std::vector<uint8_t>& frame : port.ring_) lose(frame);
+  for (const SwitchPort::Held& held : port.held_) lose(held.frame);
   for (auto& [mac, behind] : table_)
     if (behind == &port) behind = nullptr;
   std::vector<InFlight> kept;

@@ -42,6 +42,8 @@ class SwitchPort final : public Port {
   void send(std::span<const uint8_t> frame);
   // Keeps what is transmitted, as a device that lags behind does: 512 frames, the oldest kept. False lets go.
   void hold(bool held);
+  // While the network's observer is shown a frame of this port: when the port was given it.
+  Instant given_at() const { return given_at_; }
   // A cut direction loses frames, unnoticed by the sender.
   bool cut_in = false;
   bool cut_out = false;
@@ -53,8 +55,13 @@ class SwitchPort final : public Port {
   MacAddress mac_;
   rte_mempool* pool_;
   std::deque<std::vector<uint8_t>> ring_;
-  std::vector<std::vector<uint8_t>> held_;
+  struct Held {
+    std::vector<uint8_t> frame;
+    Instant given_at;
+  };
+  std::vector<Held> held_;
   bool holds_ = false;
+  Instant given_at_{};
   Instant free_at_{};  // when the wire to this port has carried what was sent to it
   PortStatistics statistics_;
 };

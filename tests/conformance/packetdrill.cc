@@ -7,6 +7,9 @@
 #include <cstring>
 #include <memory>
 
+#include <sys/mman.h>
+#include <sys/times.h>
+
 #include "tests/conformance/adapter.h"
 #include "tests/conformance/call_redirection.h"
 #include "tests/conformance/packetdrill_interface.h"
@@ -24,7 +27,12 @@ Instance* the_instance = nullptr;  // for calls that come without userdata
 
 Adapter& of(void* userdata) {
   auto* instance = static_cast<Instance*>(userdata);
-  if (!instance->adapter) instance->adapter = std::make_unique<Adapter>(instance->flags, plain_mbuf_pool());
+  if (!instance->adapter) {
+    // The tool locks all memory, so that a page fault costs its script no time; here it would cost the start
+    // of every page that is never used, and faults take no virtual time.
+    munlockall();
+    instance->adapter = std::make_unique<Adapter>(instance->flags, plain_mbuf_pool());
+  }
   return *instance->adapter;
 }
 
@@ -282,6 +290,14 @@ int getsockopt_of_program(int fd, int level, int name, void* value, socklen_t* l
   return ::getsockopt(fd, level, name, value, length);
 }
 
+// Before a script the tool waits for ten ticks of the kernel's clock, 0.1 s, in order to run in step with the
+// kernel's timers. The engine's run in virtual time, which has a tick whenever it is asked.
+clock_t times_of_program(tms* used) {
+  static clock_t ticks = 0;
+  if (used != nullptr) *used = {};
+  return ++ticks;
+}
+
 void fill(PacketdrillInterface& table) {
   table.free = do_free;
   table.socket = do_socket;
@@ -334,6 +350,7 @@ extern "C" __attribute__((visibility("default"))) void fill_packetdrill_interfac
   conformance::redirect_calls_of_program("getsockopt",
                                          reinterpret_cast<void*>(conformance::getsockopt_of_program));
   conformance::redirect_calls_of_program("close", reinterpret_cast<void*>(conformance::close_of_program));
+  conformance::redirect_calls_of_program("times", reinterpret_cast<void*>(conformance::times_of_program));
   conformance::fill(*table);
   table->userdata = instance.release();
 }

@@ -16,27 +16,50 @@ namespace {
 constexpr unsigned kMbufs = 4095;
 constexpr uint16_t kRoom = RTE_PKTMBUF_HEADROOM + kTestMbufRoom;
 
-std::vector<void*>& stack_of(const rte_mempool* pool) {
-  return *static_cast<std::vector<void*>*>(pool->pool_data);
+// Objects are made when they are first taken, the memory of the others is never touched: a program that needs
+// a few starts in a millisecond and not in ten.
+struct Stack {
+  std::vector<void*> free;
+  uint8_t* objects = nullptr;  // with their headers, one after the other
+  unsigned made = 0;
+};
+
+Stack& stack_of(const rte_mempool* pool) {
+  return *static_cast<Stack*>(pool->pool_data);
+}
+
+void* make_object(rte_mempool* pool) {
+  Stack& stack = stack_of(pool);
+  const size_t size = size_t{pool->header_size} + pool->elt_size + pool->trailer_size;
+  uint8_t* object = stack.objects + size * stack.made + pool->header_size;
+  rte_mempool_get_header(object)->mp = pool;
+  rte_pktmbuf_init(pool, nullptr, object, stack.made++);
+  return object;
 }
 
 int put(rte_mempool* pool, void* const* objects, unsigned count) {
-  stack_of(pool).insert(stack_of(pool).end(), objects, objects + count);
-  return 0;
-}
-
-int take(rte_mempool* pool, void** objects, unsigned count) {
-  std::vector<void*>& stack = stack_of(pool);
-  if (stack.size() < count) return -ENOBUFS;
-  for (unsigned i = 0; i < count; ++i) {
-    objects[i] = stack.back();
-    stack.pop_back();
-  }
+  auto& free = stack_of(pool).free;
+  free.insert(free.end(), objects, objects + count);
   return 0;
 }
 
 unsigned available(const rte_mempool* pool) {
-  return static_cast<unsigned>(stack_of(pool).size());
+  const Stack& stack = stack_of(pool);
+  return static_cast<unsigned>(stack.free.size()) + pool->size - stack.made;
+}
+
+int take(rte_mempool* pool, void** objects, unsigned count) {
+  if (available(pool) < count) return -ENOBUFS;
+  auto& free = stack_of(pool).free;
+  for (unsigned i = 0; i < count; ++i) {
+    if (free.empty()) {
+      objects[i] = make_object(pool);
+      continue;
+    }
+    objects[i] = free.back();
+    free.pop_back();
+  }
+  return 0;
 }
 
 // Never called: the pool is put together by hand. They must be there to be registered.
@@ -70,7 +93,7 @@ rte_mempool* create() {
   rte_mempool_calc_obj_size(sizeof(rte_mbuf) + kRoom, 0, &sizes);
   auto* pool = new (map(sizeof(rte_mempool) + sizeof(rte_pktmbuf_pool_private))) rte_mempool{};
   std::snprintf(pool->name, sizeof pool->name, "%s", "plain");
-  pool->pool_data = new std::vector<void*>;
+  pool->pool_data = new Stack;
   pool->ops_index = register_stack();
   pool->size = pool->populated_size = kMbufs;
   pool->elt_size = sizes.elt_size;
@@ -82,14 +105,8 @@ rte_mempool* create() {
   rte_pktmbuf_pool_private room{};
   room.mbuf_data_room_size = kRoom;
   rte_pktmbuf_pool_init(pool, &room);
-  stack_of(pool).reserve(kMbufs);
-  uint8_t* at = map(size_t{sizes.total_size} * kMbufs);
-  for (unsigned i = 0; i < kMbufs; ++i, at += sizes.total_size) {
-    uint8_t* object = at + sizes.header_size;
-    rte_mempool_get_header(object)->mp = pool;
-    rte_pktmbuf_init(pool, nullptr, object, i);
-    stack_of(pool).push_back(object);
-  }
+  stack_of(pool).free.reserve(kMbufs);
+  stack_of(pool).objects = map(size_t{sizes.total_size} * kMbufs);
   return pool;
 }
 

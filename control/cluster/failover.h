@@ -227,6 +227,7 @@ class FailoverMachine {
 
   void begin_candidacy(std::string why, Turn& turn);
   void try_claim(Turn& turn);
+  void let_holders_go_first(const Turn& turn);
   void decide(bool lone, Turn& turn);
   void ask(const Epoch& ballot, Turn& turn);
   void take_granted(Turn& turn);
@@ -281,6 +282,8 @@ class FailoverMachine {
   struct Candidacy {
     Instant began;
     Instant turn;  // not before
+    Instant hindered =
+        Instant::min();  // when it was last of no use to ask, for this node or for a better one
     Instant next_probe;
     Instant last_heartbeat;
     std::optional<Instant> witnessed;

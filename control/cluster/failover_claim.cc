@@ -33,9 +33,8 @@ void FailoverMachine::take_handed(Turn& turn) {
 void FailoverMachine::try_claim(Turn& turn) {
   const Instant now = turn.input.now;
   candidacy_.pressed = now;
-  const Instant cold_turn = candidacy_.began + settings_.cold_after;
-  if (turn.around.better_holder && !candidacy_.released)
-    candidacy_.turn = std::max(candidacy_.turn, cold_turn);
+  if (turn.around.obstacle) candidacy_.hindered = now;
+  let_holders_go_first(turn);
   if (now < candidacy_.turn) return;
   // An answer from long ago says nothing of our networks now.
   const bool witnessed = candidacy_.witnessed && now - *candidacy_.witnessed < settings_.dead_after;
@@ -52,6 +51,14 @@ void FailoverMachine::try_claim(Turn& turn) {
           "no gateway and no backend answers, so it may be this node that is cut off; not claiming yet",
           turn);
   }
+}
+
+// Who holds the connections needs the arbiter, too: while nobody could ask, nobody's time was running out.
+void FailoverMachine::let_holders_go_first(const Turn& turn) {
+  const bool has_nothing = !candidacy_.boot && !holds_legs();
+  if (candidacy_.released || candidacy_.handed || !(turn.around.better_holder || has_nothing)) return;
+  candidacy_.turn =
+      std::max(candidacy_.turn, std::max(candidacy_.began, candidacy_.hindered) + settings_.cold_after);
 }
 
 void FailoverMachine::decide(bool lone, Turn& turn) {
@@ -110,6 +117,8 @@ void FailoverMachine::take_denied(Turn& turn) {
     candidacy_.turn = std::max(candidacy_.turn, candidacy_.began + settings_.cold_after);
     turn.actions.push_back(DropCopies{settings_.group});
   }
+  if (turn.around.better_holder && !candidacy_.released) candidacy_.hindered = now;
+  let_holders_go_first(turn);
   set_state(GroupState::suspecting, fmt::format("{}; not granted: {}", candidacy_.why, turn.input.why), turn);
   tell_denial(turn.input.why, turn);
 }

@@ -307,6 +307,33 @@ TEST(Members, FiveLoseTheirOwnerAndItsStandbyAndEndWithOneOwner) {
   }
 }
 
+// Four are left, in two halves, for longer than those wait who hold nothing; then all of them ask at once.
+TEST(Members, FourOfFiveInHalvesOwnNothingAndThenTheStandbyGoesOn) {
+  using C = ClusterInProcess;
+  for (uint64_t seed = 115; seed < 121; ++seed) {
+    C c(members(seed, 5));
+    ASSERT_TRUE(c.boot()) << c.describe();
+    begin_transfers(c);
+    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 200ms)) << c.describe();
+    bool is_split = true;
+    for (const C::Network n : {C::front, C::back, C::peer})
+      c.network(n).separates = [&, n](const SwitchPort& from, const SwitchPort& to) {
+        const auto is = [&](const SwitchPort& port, size_t slot) { return &c.port(slot, n) == &port; };
+        const auto half = [&](const SwitchPort& port) {
+          return is(port, 1) || is(port, 2) ? 1 : is(port, 3) || is(port, 4) ? 2 : 0;
+        };
+        return is_split && half(from) != 0 && half(to) != 0 && half(from) != half(to);
+      };
+    c.kill(0);
+    c.run_for(4s);
+    EXPECT_FALSE(c.owner()) << c.describe();
+    is_split = false;
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    EXPECT_FALSE(c.control(1).controller().machine(GroupId(1))->last_takeover()->cold);
+    expect_done(c, 60s);
+  }
+}
+
 TEST(Members, AGroupOfTwoInFiveIsNoMajority) {
   ClusterInProcess c(members(110, 5));
   ASSERT_TRUE(c.boot()) << c.describe();

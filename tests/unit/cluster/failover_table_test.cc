@@ -199,6 +199,31 @@ TEST(FailoverTable, WhoIsFoundOutOfSyncResumesNothingAndAsksColdLater) {
   EXPECT_TRUE(rig.asked().cold);
 }
 
+// While no majority was heard the holder of the connections could not ask, either.
+TEST(FailoverTable, WhoHoldsNothingLetsOthersGoFirstOnceThereIsSomebodyToAsk) {
+  for (const bool is_denied : {false, true}) {
+    Rig rig(true, true);
+    rig.bring_to(S::standby_empty);
+    rig.around.obstacle = "nobody is heard";
+    rig.around.better_holder = true;
+    rig.feed(E::owner_suspected);
+    const Instant began = rig.now;
+    while (rig.now < began + 4s) rig.wait_for_deadline();
+    EXPECT_EQ(rig.count<Claim>(), 0U);
+    rig.around.obstacle.reset();
+    Instant asks_from = rig.now;
+    if (is_denied) {
+      while (rig.machine.state() == S::suspecting) rig.wait_for_deadline();
+      rig.feed(E::denied);
+      asks_from = rig.now;
+    }
+    while (rig.machine.state() == S::suspecting) rig.wait_for_deadline();
+    EXPECT_GE(rig.now - asks_from, 2900ms) << is_denied;
+    EXPECT_LE(rig.now - asks_from, 3200ms) << is_denied;
+    EXPECT_TRUE(rig.asked().cold);
+  }
+}
+
 TEST(FailoverTable, AnOwnerWhoseLeaseIsOverAsksForItsOwnBallotUntilSomebodyHasAHigherOne) {
   Rig rig(true, true);
   rig.bring_to(S::requesting);

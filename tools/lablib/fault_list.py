@@ -1,18 +1,24 @@
-"""What can happen to a cluster of three nodes, each as a fault that can be run alone while a download and an upload are
-under way: what is done, whether the group is to change its owner, and what has to hold afterwards."""
+"""What can happen to a cluster of three nodes or five, each as a fault that can be run alone while a download and an upload
+are under way: what is done, whether the group is to change its owner, and what has to hold afterwards. Then the switch's
+tables must have moved with the owner and never back, and all nodes tell the same story in the same words."""
 
 import dataclasses
 import re
 import time
 import typing
 
-from . import configuration, faults, nodes, system, topology, trial
+from . import configuration, faults, nodes, replay, switch, system, topology, trial, words
 from .system import LabError
 
 AWAY_SECONDS = 1.5
 ARP_LOST_SECONDS = 0.15
 SLOWNESS_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 5)
 HEALED_SECONDS = 30
+RECORDED_SECONDS = 0.5
+REPLAYED_SECONDS = 2
+APART_SECONDS = 1
+SPLIT_SECONDS = 4  # longer than a node without copies waits before it asks for the group, too
+REFUSED_SHARE_LEAST = 0.9
 TOO_BUSY_MS = 60  # an owner loses its lease, or is suspected, when a majority is away for not much longer
 
 
@@ -21,7 +27,14 @@ class Scene:
     """Who is who when the fault begins."""
     owner: str
     standby: str  # synced
-    third: str
+    others: list  # without copies
+    sizes: dict  # of the logs
+    wrong: list = dataclasses.field(default_factory=list)  # sentences of the fault's own checks
+    notes: list = dataclasses.field(default_factory=list)
+
+    @property
+    def third(self):
+        return self.others[0]
 
 
 @dataclasses.dataclass
@@ -30,6 +43,7 @@ class Fault:
     act: typing.Callable  # of a scene; heals what it has cut
     moves: typing.Optional[bool]  # the group has another owner afterwards; None: it may
     once: bool = True  # by a single change of owner, or without any
+    nodes: int = 3  # of the cluster
 
 
 def group():
@@ -46,18 +60,19 @@ def wait_for(name, wanted, seconds=15):
 
 
 def cast():
-    """The scene when all three nodes follow, and the group is protected. (A former standby may be stale or empty, or may
+    """The scene when all nodes follow, and the group is protected. (A former standby may be stale or empty, or may
     still say that it is synced.)"""
     def seen():
         found = nodes.states(group())
         owners = [name for name, says in found.items() if says == "owner(protected)"]
         others = [name for name, says in found.items() if says.startswith("standby(")]
-        if len(owners) != 1 or len(others) != 2:
+        if len(owners) != 1 or len(others) != len(nodes.names()) - 1:
             return None
         standby = nodes.standby_of(owners[0], group())
-        return Scene(owners[0], standby, next(name for name in others if name != standby)) if found.get(standby) == "standby(synced)" else None
+        return Scene(owners[0], standby, [name for name in others if name != standby], nodes.log_sizes()) \
+            if found.get(standby) == "standby(synced)" else None
     if not (scene := system.wait_until(seen, HEALED_SECONDS, 0.02)):
-        raise LabError(f"not an owner, its synced standby and one more: {nodes.states(group())}\n{nodes.report()}")
+        raise LabError(f"not an owner, its synced standby and others: {nodes.states(group())}\n{nodes.report()}")
     return scene
 
 
@@ -80,12 +95,32 @@ def restart(name):
     nodes.start(name)
 
 
+def wake(scene, how):
+    """What the owner of before says for the group when it is back: a burst at most, of which nothing does harm."""
+    ear = switch.Ear(scene.owner)
+    how()
+    wait_for(scene.owner, "standby(", HEALED_SECONDS)
+    said = ear.end()
+    scene.notes.append(f"back again {scene.owner} said {said.sentence()}")
+    if not said.is_a_burst:
+        scene.wrong.append(f"{scene.owner} said {said.sentence()} in the group's name when it was back")
+
+
+def pause(scene):
+    nodes.send(scene.owner, nodes.signal.SIGSTOP)
+    time.sleep(AWAY_SECONDS)
+    wake(scene, lambda: nodes.send(scene.owner, nodes.signal.SIGCONT))
+
+
 def pull_cables(scene):
     for network in topology.NETWORKS:  # the mirror's last, or the standby is given up before the owner is away
         faults.unplug(network, scene.owner)
     time.sleep(AWAY_SECONDS)
-    for network in topology.NETWORKS:
-        faults.plug(network, scene.owner)
+
+    def plug():
+        for network in topology.NETWORKS:
+            faults.plug(network, scene.owner)
+    wake(scene, plug)
 
 
 def member_restarts(scene):
@@ -170,10 +205,68 @@ def announcements_lost(scene):
     faults.drop_arp("front", False)
 
 
+def note_refusals(scene, stranger):
+    said, refused = stranger.end()
+    scene.notes.append(f"{said} frames said again, {refused} refused as such")
+    if refused < said * REFUSED_SHARE_LEAST:
+        scene.wrong.append(f"of {said} frames that were said again {refused} were refused as such")
+
+
+def frames_said_again(scene):
+    """Of all nodes, to those that they were for."""
+    stranger = replay.Stranger()
+    stranger.record(RECORDED_SECONDS)
+    stranger.begin_to_replay([scene.owner, scene.standby, *scene.others])
+    time.sleep(REPLAYED_SECONDS)
+    note_refusals(scene, stranger)
+
+
+def dead_owner_said_again(scene):
+    """Its heartbeats must neither put a takeover off nor speak for its next life."""
+    stranger = replay.Stranger()
+    stranger.record(RECORDED_SECONDS)
+    stranger.begin_to_replay([scene.owner])
+    nodes.kill(scene.owner)
+    wait_for(scene.standby, "owner(")
+    nodes.start(scene.owner)
+    wait_for(scene.owner, "standby(")
+    time.sleep(REPLAYED_SECONDS)
+    note_refusals(scene, stranger)
+
+
+def halves(scene):
+    """Four of five are left, and no half is a majority, for longer than those wait who hold no connections. Whoever asks first
+    then: the standby goes on, warm."""
+    faults.part([scene.standby, scene.others[0]], scene.others[1:])
+    nodes.kill(scene.owner)
+    time.sleep(SPLIT_SECONDS)
+    must_have_no_owner(scene)
+    faults.part()
+    wait_for(scene.standby, "owner(")
+
+
+def split_grants(scene):
+    """Nobody hears anybody; then the owner of before and its standby ask at once, and five nodes split their grants."""
+    faults.part(*([name] for name in nodes.names()))
+    time.sleep(APART_SECONDS)
+    must_have_no_owner(scene)
+    faults.part()
+    if not system.wait_until(nodes.owner, HEALED_SECONDS, 0.005):
+        raise LabError(f"nobody owns the group: {nodes.states(group())}")
+    refused = sum(nodes.count_in_log(name, f"group {group()}: not granted: ", scene.sizes[name]) for name in nodes.names())
+    scene.notes.append(f"{refused} times somebody was told why he was not granted it")
+
+
+def must_have_no_owner(scene):
+    found = nodes.states(group())
+    if any(says.startswith("owner(") for says in found.values()):
+        scene.wrong.append(f"an owner without a majority: {found}")
+
+
 LAN = ("front", "back")
 FAULTS = {
     "kill": Fault("the owner is killed", lambda s: nodes.kill(s.owner), True),
-    "pause": Fault("the owner stands still for 1.5 s", lambda s: stop(s.owner, AWAY_SECONDS), True),
+    "pause": Fault("the owner stands still for 1.5 s", pause, True),
     "carrier": Fault("the owner's cables are pulled for 1.5 s", pull_cables, True),
     "peer_cut": Fault("the owner's peer link is cut for 1.5 s", lambda s: cut(["peer"], s.owner), False),
     "lan_cut": Fault("front and back of the owner are cut for 1.5 s", lambda s: cut(LAN, s.owner), True),
@@ -188,6 +281,8 @@ FAULTS = {
     "member_restart": Fault("a member restarts, then the owner is killed", member_restarts, True),
     "stale_standby": Fault("the standby is cut off the peer link, then the owner is killed", standby_cut_then_kill, True),
     "bad_peer_link": Fault("the peer link loses 30 %, reorders, doubles and damages", bad_peer_link, None, False),
+    "replayed": Fault("frames of all nodes are recorded, and said again for 2 s", frames_said_again, False),
+    "replayed_owner": Fault("the owner is killed and restarted while a recording of it is played", dead_owner_said_again, True),
     "slow_peer_link": Fault("the peer link is slower than the traffic", slow_peer_link, False),
     "no_majority_before": Fault("a member is down when the owner is killed, and back 1 s later", no_majority_before, True),
     "no_majority_during": Fault("owner and a member are killed at once, the member is back 0.5 s later", no_majority_during, True),
@@ -197,6 +292,8 @@ FAULTS = {
     "slow": Fault("the owner stands still for 10, 30, 100 and 300 ms", slow_owner, None, False),
     "very_slow": Fault("the owner stands still for 1 s, then its successor for 5 s", very_slow_owner, None, False),
     "arp_lost": Fault("the owner is killed, and no ARP passes for 150 ms", announcements_lost, True),
+    "halves": Fault("the owner of five is killed, the others are in halves for 4 s", halves, True, nodes=5),
+    "split_grants": Fault("five nodes hear nothing of each other for 1 s, then two ask", split_grants, None, nodes=5),
 }
 
 
@@ -216,39 +313,55 @@ class Outcome:
     faults: list  # sentences
     was_protected: bool  # when the owner died; otherwise what was lost could not be kept
     change: str
+    notes: list
     others_away_ms: int  # those that nothing was done to: how long the machine did not let them run
 
     def sentence(self):
         excuse = "" if self.was_protected else " (it had just lost its standby: not counted)"
         if self.others_away_ms >= TOO_BUSY_MS:
             excuse += f" (others were away for {self.others_away_ms} ms, so who owns it says nothing)"
-        return f"{self.change}, longest gap {self.gap_ms:.0f} ms; {'; '.join(self.faults) or 'good'}{excuse}"
+        notes = "".join(f", {note}" for note in self.notes)
+        return f"{self.change}, longest gap {self.gap_ms:.0f} ms{notes}; {'; '.join(self.faults) or 'good'}{excuse}"
+
+
+def wrong_with_owners(fault, scene, heir, table):
+    """Sentences: who owns the group, after how many changes, and where the switch's tables hold it to be."""
+    wrong = []
+    if fault.moves is not None and (heir != scene.owner) != fault.moves:
+        wrong.append(f"{heir} owns the group, after {scene.owner}")
+    changes = sum(nodes.claims(node, group(), scene.sizes[node]) for node in nodes.names())
+    exactly = fault.once and fault.moves is not None
+    if exactly and changes != int(fault.moves):
+        wrong.append(f"nodes became the owner {changes} times")
+    for network in switch.SPOKEN_ON:
+        path = table.path(network, scene.owner)
+        if path[-1] != heir or (exactly and path != ([scene.owner, heir] if fault.moves else [scene.owner])):
+            wrong.append(f"the switch's table of {network} held the group to be behind {', then '.join(path)}")
+    return wrong
 
 
 def run(name):
     """One fault amid two transfers; whatever was cut or killed is whole again afterwards."""
     fault = FAULTS[name]
     scene = cast()
-    sizes = nodes.log_sizes()
     upload, transfers = trial.begin_transfers("client", None, 80)
     trial.wait_for_share(transfers, 0.1)
     trial.wait_synced()
-    fault.act(scene)
-    unprotected = nodes.last_words(scene.owner, group()) in ("owner(unprotected)", "owner(syncing)")
-    was_protected = bool(nodes.processes(scene.owner)) or not unprotected
-    results = [transfer.result() for transfer in transfers]
-    wrong = trial.verdict(*results, upload) + [f"the {result['direction']} was reset" for result in results if result["reset"]]
-    heir = trial.owner_now(HEALED_SECONDS)
-    others_away = longest_absence_ms([node for node in nodes.names() if node != scene.owner], sizes)
-    is_calm = others_away < TOO_BUSY_MS
-    if is_calm and fault.moves is not None and (heir != scene.owner) != fault.moves:
-        wrong.append(f"{heir} owns the group, after {scene.owner}")
-    changes = sum(nodes.claims(node, group(), sizes[node]) for node in nodes.names())
-    if is_calm and fault.once and fault.moves is not None and changes != int(fault.moves):
-        wrong.append(f"nodes became the owner {changes} times")
+    with switch.Whereabouts(group()) as table:
+        fault.act(scene)
+        unprotected = nodes.last_words(scene.owner, group()) in ("owner(unprotected)", "owner(syncing)")
+        was_protected = bool(nodes.processes(scene.owner)) or not unprotected
+        results = [transfer.result() for transfer in transfers]
+        wrong = scene.wrong + trial.verdict(*results, upload)
+        wrong += [f"the {result['direction']} was reset" for result in results if result["reset"]]
+        heir = trial.owner_now(HEALED_SECONDS)
+        others_away = longest_absence_ms([node for node in nodes.names() if node != scene.owner], scene.sizes)
+        if others_away < TOO_BUSY_MS:
+            wrong += wrong_with_owners(fault, scene, heir, table)
     dead = [node for node in nodes.names() if not nodes.processes(node)]
     if dead:
         trial.bring_back(*dead, seconds=HEALED_SECONDS)
     cast()
+    wrong += words.differences(group())
     return Outcome(max(result["longest_gap_ms"] for result in results), wrong, was_protected,
-                   f"{scene.owner} -> {heir}" if heir != scene.owner else f"{heir} stays", others_away)
+                   f"{scene.owner} -> {heir}" if heir != scene.owner else f"{heir} stays", scene.notes, others_away)

@@ -4,6 +4,7 @@ Cuts and loss are nftables rules in us-switch, on what a bridge forwards. They a
 as a whole, so that they cannot drift from what the commands said.
 """
 
+import itertools
 import json
 import signal
 import sys
@@ -110,6 +111,13 @@ def drop_arp(network, is_dropped):
     write(state)
 
 
+def part(*groups):
+    """Nothing passes from a node of one group to a node of another, on any network; without groups everything does again."""
+    state = load()
+    state["parted"] = [list(group) for group in groups]
+    write(state)
+
+
 def write(state):
     run("ip", "netns", "exec", namespace("switch"), "nft", "-f", "-", stdin=rules(state))
     STATE.write_text(json.dumps(state))
@@ -120,6 +128,10 @@ def rules(state):
     for network, place, direction in state["cuts"]:
         side = "oifname" if direction == "in" else "iifname"
         lines.append(f'{side} "{switch_port(place, network)}" counter drop')
+    parted = [", ".join(f'"{switch_port(place, network)}"' for place in group for network in NETWORKS)
+              for group in state.get("parted", [])]
+    for group, other in itertools.permutations(parted, 2):
+        lines.append(f"iifname {{ {group} }} oifname {{ {other} }} counter drop")
     for network in state.get("arp", []):
         ports = ", ".join(f'"{switch_port(place, network)}"' for place in system.places() if is_node(place))
         lines.append(f"iifname {{ {ports} }} ether type arp counter drop")

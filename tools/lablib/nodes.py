@@ -155,9 +155,13 @@ def standby_of(owner, group):
 
 def claims(name, group, begin=0):
     """How often the node has become the owner, by its log from byte `begin` on."""
+    return count_in_log(name, f"group {group}: claiming -> owner(", begin)
+
+
+def count_in_log(name, words, begin=0):
     with open(log_file(name), "rb") as log:
         log.seek(begin)
-        return log.read().count(f"group {group}: claiming -> owner(".encode())
+        return log.read().count(words.encode())
 
 
 def log_sizes():

@@ -27,6 +27,12 @@ class BufferReserve {
       held_.push_back(buffer);
     }
   }
+  // False: there is no buffer besides, so that a port which shares the pool receives nothing.
+  bool leaves_any() const {
+    rte_mbuf* buffer = rte_pktmbuf_alloc(pool_);
+    rte_pktmbuf_free(buffer);
+    return buffer != nullptr;
+  }
 
  private:
   rte_mempool* pool_;

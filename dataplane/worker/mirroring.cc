@@ -140,7 +140,8 @@ void Worker::follow(tcp::GroupIndex group, const Epoch& epoch) {
 // Our mirror channel has been silent for the lease while the owner's heartbeats still come: it may have gone
 // on without us. (Both silent is a dead owner, and then these legs are what we are here for. What a restarted
 // owner says is no sign that its former life went on. An owner that stood still acknowledged nothing
-// meanwhile: the lease begins anew when it wakes up.)
+// meanwhile: the lease begins anew when it wakes up.) And a node without a buffer to receive into cannot tell
+// a dead owner from one that it does not hear, and that has dropped it.
 void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
   GroupMirror& mirror = mirrors_[group];
   const SharedSigns::Sign* sign = mirror.incoming.empty() ? nullptr : sign_of(mirror.epoch.node);
@@ -152,8 +153,11 @@ void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
         same_life ? Instant(Duration(sign->beat_ns.load(std::memory_order_relaxed))) : Instant::min();
     const Instant woke =
         same_life ? Instant(Duration(sign->woke_ns.load(std::memory_order_relaxed))) : Instant::min();
-    const bool is_over =
-        copies_expire() && heard > std::max(stream.channel->last_heard(), woke) + lease_of(group);
+    const Instant last_heard = stream.channel->last_heard();
+    const Duration lease = lease_of(group);
+    const bool is_deaf =
+        deaf_since_ != kNever && now > std::max(deaf_since_, last_heard) + settings_.in_sync_lease;
+    const bool is_over = copies_expire() && (is_deaf || heard > std::max(last_heard, woke) + lease);
     if (stream.channel->is_open() && is_over) {
       stream.replica->mark_stale();
       stream.channel->close();

@@ -161,6 +161,7 @@ bool Worker::beat(Instant now) {
   reserve_.lend();
   const bool told = send_on_all_links(mirror::ClusterFrameKind::heartbeat, mirror::encode(beat));
   reserve_.refill();
+  deaf_since_ = reserve_.leaves_any() ? kNever : std::min(deaf_since_, now);
   if (settings_.leases == nullptr || settings_.index != 0) return told;
   Report r;
   r.kind = Report::Kind::beat_sent;

@@ -288,7 +288,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   uint32_t silence_ = 0;  // of SharedSigns::silences, the last that was heeded
   Instant next_beat_{};
   Instant last_beat_{};
-  BufferReserve reserve_;  // for heartbeats
+  BufferReserve reserve_;        // for heartbeats
+  Instant deaf_since_ = kNever;  // by the beats since then no buffer was left to receive into
   SynGuard syn_guard_;
   uint32_t beat_number_ = 0;
   uint64_t rounds_ = 0;

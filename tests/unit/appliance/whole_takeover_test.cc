@@ -202,6 +202,24 @@ TEST(WholeNodes, AStandbyThatSleptThroughItsLeaseDoesNotSpeakForOldConnections) 
       << "it spoke for legs that were stale" << c.describe();
 }
 
+TEST(WholeNodes, AStandbyThatHadNoBuffersDoesNotSpeakForOldConnections) {
+  ClusterInProcess c({.seed = 32, .bits_per_second = 20'000'000});
+  ASSERT_TRUE(c.boot()) << c.describe();
+  begin_transfers(c);
+  c.run_for(30ms);
+  std::vector<rte_mbuf*> held;
+  while (rte_mbuf* mbuf = rte_pktmbuf_alloc(c.pool(1))) held.push_back(mbuf);
+  c.run_for(250ms);
+  EXPECT_GT(c.unprotected_legs(), 0U) << "the owner did not go on alone" << c.describe();
+  c.forget_voice(1);
+  c.kill(0);
+  c.run_for(50ms);
+  for (rte_mbuf* mbuf : held) rte_pktmbuf_free(mbuf);
+  c.run_for(2s);
+  EXPECT_EQ(c.voice(1).segments - c.voice(1).resets, 0U)
+      << "it did not hear that it had been dropped, and spoke for its legs" << c.describe();
+}
+
 TEST(WholeNodes, AStandbyThatSleptIsProtectedAgain) {
   ClusterInProcess c({.seed = 31, .bits_per_second = 20'000'000});
   ASSERT_TRUE(c.boot()) << c.describe();

@@ -44,7 +44,7 @@ groups:
     source_addresses: [10.20.0.100/24]
     successors: [{}]
     services:
-      - {{name: http, ports: 80, application: proxy, pool: web}}
+      - {{name: http, ports: 80, application: proxy, pool: web, connect_timeout: 3s}}
       - {{name: echo, ports: 7, application: echo}}
       - {{name: discard, ports: 9, application: discard}}
       - {{name: tally, ports: 1117, application: tally}}

@@ -16,7 +16,8 @@ class Campaign {
     uint64_t first_seed = 1, last_seed = 1;
     std::string scenario;  // empty: drawn from the seed; "all": the named ones in turn
     unsigned nodes = 2;
-    bool members = false;         // the arbiter; faults are drawn for it
+    config::Arbiter arbiter = config::Arbiter::none;  // faults are drawn for it
+    std::string named_fault;      // one of the list, or all that its arbiter and its nodes are meant for
     double minutes = 0;           // 0: no limit
     std::vector<uint64_t> seeds;  // if not empty, these and no range
     std::vector<Fault> faults;    // on top of the scenario's, instead of drawn ones
@@ -33,9 +34,12 @@ class Campaign {
 
  private:
   void run_seed(uint64_t seed);
+  void run_named(uint64_t seed);
+  bool arbitrated() const { return settings_.arbiter != config::Arbiter::none; }
+  std::string cluster_words() const;
   void crash_at_every_event(const Scenario& scenario, uint64_t seed);
   World::Result run_one(const Scenario& scenario, uint64_t seed, std::vector<Fault> faults,
-                        const std::string& replay);
+                        const std::string& replay, const NamedFault* named = nullptr);
   bool is_over() const;
   void print_text() const;
   void print_json() const;

@@ -12,10 +12,13 @@
 namespace understudy::sim {
 namespace {
 
-std::string text_of(unsigned nodes, unsigned workers, uint32_t receive_buffer, bool members) {
+std::string text_of(unsigned nodes, unsigned workers, uint32_t receive_buffer, config::Arbiter arbiter) {
   std::string text =
       fmt::format("cluster: {{name: simulated, arbiter: {}}}\ntcp: {{receive_buffer: {}KiB}}\nnodes:\n",
-                  members ? "members" : "none", receive_buffer / 1024);
+                  arbiter == config::Arbiter::members ? "members"
+                  : arbiter == config::Arbiter::etcd  ? "etcd, etcd: {endpoints: [\"http://etcd:2379\"]}"
+                                                      : "none",
+                  receive_buffer / 1024);
   std::string successors;
   for (unsigned n = 1; n <= nodes; ++n) {
     text += fmt::format(R"(  - name: n{0}
@@ -56,12 +59,12 @@ groups:
 }  // namespace
 
 const config::Config& cluster_configuration(unsigned nodes, unsigned workers, uint32_t receive_buffer,
-                                            bool members) {
-  static std::map<std::tuple<unsigned, unsigned, uint32_t, bool>, config::Config> known;
-  const std::tuple key{nodes, workers, receive_buffer, members};
+                                            config::Arbiter arbiter) {
+  static std::map<std::tuple<unsigned, unsigned, uint32_t, config::Arbiter>, config::Config> known;
+  const std::tuple key{nodes, workers, receive_buffer, arbiter};
   const auto found = known.find(key);
   if (found != known.end()) return found->second;
-  auto parsed = config::parse(text_of(nodes, workers, receive_buffer, members), "simulated");
+  auto parsed = config::parse(text_of(nodes, workers, receive_buffer, arbiter), "simulated");
   if (const auto* faults = std::get_if<config::Faults>(&parsed)) {
     for (const std::string& line : faults->lines) std::fprintf(stderr, "%s\n", line.c_str());
     invariant(false, "simulator: the configuration of the cluster is faulty");

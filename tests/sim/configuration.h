@@ -14,9 +14,9 @@ constexpr uint32_t kSourceAddress = 0x0a140064;   // 10.20.0.100
 constexpr uint32_t kClientAddress = 0x0a0a0064;   // 10.10.0.100
 constexpr uint32_t kFirstBackend = 0x0a14000b;    // 10.20.0.11
 
-// `members`: with that arbiter, otherwise with none. Parsed once for each combination of numbers and kept.
+// Parsed once for each combination of numbers and kept.
 const config::Config& cluster_configuration(unsigned nodes, unsigned workers, uint32_t receive_buffer,
-                                            bool members);
+                                            config::Arbiter arbiter);
 
 // One line for --trace.
 std::string describe_frame(std::span<const uint8_t> frame);

@@ -41,7 +41,21 @@ namespace understudy::sim {
   X(isolated_node, "a node is cut off on every network, both ways")                  \
   X(node_off_peer, "a node is cut off the link between the nodes, one way or both")  \
   X(node_off_front, "a node is cut off the clients, one way or both")                \
-  X(partition, "the nodes fall into two halves that hear nothing of each other")
+  X(partition, "the nodes fall into two halves that hear nothing of each other")     \
+  X(etcd_away, "no node reaches etcd")                                               \
+  X(etcd_refuses, "nothing listens where etcd should be")                            \
+  X(etcd_slow, "etcd's answers take 60 ms each way")                                 \
+  X(etcd_deaf, "half of etcd's answers get lost, and half of the requests are late") \
+  X(etcd_lies, "another etcd answers, and says yes to everything")                   \
+  X(etcd_old, "etcd answers with a revision of long ago")                            \
+  X(node_off_etcd, "a node does not reach etcd")                                     \
+  X(carrier_lost, "a node's cables are out; what it sends waits in its ports")       \
+  X(lan_cut, "a node is cut off clients and backends, and not off the other nodes")  \
+  X(bad_peer_link, "the link between nodes loses 30 %, disorders, doubles, damages") \
+  X(thin_peer_link, "the link between nodes carries less than the traffic")          \
+  X(lost_arp, "no ARP of the nodes arrives at clients and backends")                 \
+  X(hand_over, "the owner is told to hand the group to its standby")                 \
+  X(replay, "a stranger says again what nodes have said to each other")
 
 enum class FaultKind : uint8_t {
 #define X(name, text) name,
@@ -55,12 +69,18 @@ constexpr size_t kFaultKinds = 0
 #undef X
     ;
 
-// Those before are drawn for a pair (see random_faults), those from here on for clusters with an arbiter.
+// Those before are drawn for a pair (see random_faults), those from here on for clusters with an arbiter, the
+// next ones under etcd, and the last ones never: they are parts of named faults.
 constexpr size_t kPairFaultKinds = static_cast<size_t>(FaultKind::crash_node);
+constexpr size_t kMembersFaultKinds = static_cast<size_t>(FaultKind::etcd_away);
+constexpr size_t kEtcdFaultKinds = static_cast<size_t>(FaultKind::carrier_lost);
 
 std::string_view name_of(FaultKind kind);
 std::optional<FaultKind> fault_named(std::string_view name);
 std::string_view text_of(FaultKind kind);
+
+// Of a node's link; `drawn`: one of the others at random, where the kind leaves it open.
+enum class Way : uint8_t { drawn, both, in, out };
 
 // At an instant after the sessions' start, or after an event of the run; lasts for a while where that makes
 // sense: a killed node is started again then.
@@ -70,6 +90,7 @@ struct Fault {
   uint64_t at_event = 0;  // if not 0, instead of `at`
   Duration lasts{0};      // 0 for a node that is killed: it stays away until the end
   uint8_t node = 0;       // which one, counted from 0; of a partition: bit n is the half of node n
+  Way way = Way::drawn;
 };
 
 }  // namespace understudy::sim

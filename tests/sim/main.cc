@@ -12,6 +12,7 @@ namespace {
 
 namespace sim = understudy::sim;
 using std::chrono_literals::operator""ms;
+using understudy::config::Arbiter;
 namespace po = boost::program_options;
 
 int list() {
@@ -23,6 +24,9 @@ int list() {
     const auto kind = static_cast<sim::FaultKind>(i);
     std::puts(fmt::format("  {:28} {}", name_of(kind), text_of(kind)).c_str());
   }
+  std::puts("named faults:");
+  for (const sim::NamedFault& named : sim::named_faults())
+    std::puts(fmt::format("  {:28} {} ({})", named.name, named.text, named.clusters()).c_str());
   std::puts("probes:");
   for (size_t i = 0; i < sim::kProbes; ++i) {
     const auto probe = static_cast<sim::Probe>(i);
@@ -82,14 +86,15 @@ int main(int argc, char** argv) {
   options.add_options()("help", "this text")("list", "names scenarios, faults and probes")(
       "seeds", po::value(&seeds), "FIRST..LAST, or a list: 40,53,68")("seed", po::value(&seed), "one seed")(
       "scenario", po::value(&settings.scenario), "a named one, or all; otherwise drawn from the seed")(
-      "arbiter", po::value(&arbiter)->default_value("none"), "of the cluster: none, or members")(
+      "arbiter", po::value(&arbiter)->default_value("none"), "of the cluster: none, members, etcd")(
       "nodes", po::value(&settings.nodes)->default_value(2), "of the cluster")(
       "minutes", po::value(&settings.minutes), "begin no further run after so many minutes of real time")(
       "crash-at-every-event", po::bool_switch(&settings.every_event),
       "instead of random faults: one run per event of the scenario, in which the owner dies there")(
       "at-event", po::value(&settings.at_event), "with a scenario: the owner dies there (replays the above)")(
       "fault", po::value(&faults),
-      "KIND@AT+LASTS in ms, for example pause_owner@20+90; may be repeated; instead of drawn faults")(
+      "KIND@AT+LASTS in ms, for example pause_owner@20+90; may be repeated; instead of drawn faults. Or a "
+      "named one, or all of these that the arbiter and the number of nodes are meant for")(
       "trace", po::bool_switch(&settings.trace), "every frame and every decision")(
       "need-probes", po::bool_switch(&settings.needs_probes), "exit 1 when a probe was not hit")(
       "first-violation", po::bool_switch(&settings.ends_at_violation), "end at the first violation")(
@@ -113,12 +118,20 @@ int main(int argc, char** argv) {
   if (!settings.scenario.empty() && settings.scenario != "all" &&
       sim::find_scenario(settings.scenario) == nullptr)
     return usage("no scenario is named '" + settings.scenario + "'");
-  for (const std::string& fault : faults)
-    if (!parse_fault(fault, settings)) return usage("no fault reads '" + fault + "'");
   if (settings.nodes < 1 || settings.nodes > 16) return usage("--nodes takes 1 to 16");
-  settings.members = arbiter == "members";
-  if (arbiter != "none" && !settings.members) return usage("--arbiter takes none or members");
-  if (settings.members && settings.nodes < 3) return usage("--arbiter members needs --nodes 3 or more");
+  settings.arbiter = arbiter == "members" ? Arbiter::members
+                     : arbiter == "etcd"  ? Arbiter::etcd
+                                          : Arbiter::none;
+  if (settings.arbiter == Arbiter::none && arbiter != "none")
+    return usage("--arbiter takes none, members or etcd");
+  if (settings.arbiter == Arbiter::members && settings.nodes < 3)
+    return usage("--arbiter members needs --nodes 3 or more");
+  for (const std::string& fault : faults) {
+    if (fault.find('@') == std::string::npos && sim::is_named_fault(fault, settings.arbiter, settings.nodes))
+      settings.named_fault = fault;
+    else if (!parse_fault(fault, settings))
+      return usage("no fault reads '" + fault + "', or none for this arbiter and number of nodes");
+  }
   sim::Campaign campaign(settings);
   campaign.run();
   return campaign.report();

@@ -82,11 +82,10 @@ std::vector<Fault> random_members_faults(Random& random, unsigned nodes) {
   std::vector<Fault> faults;
   for (uint32_t count = 1 + random.below(6); count > 0; --count) {
     Fault fault;
-    fault.kind =
-        random.chance(1, 3)
-            ? kOfTheOwner[random.below(kOfTheOwner.size())]
-            : static_cast<FaultKind>(kPairFaultKinds +
-                                     random.below(static_cast<uint32_t>(kFaultKinds - kPairFaultKinds)));
+    fault.kind = random.chance(1, 3)
+                     ? kOfTheOwner[random.below(kOfTheOwner.size())]
+                     : static_cast<FaultKind>(kPairFaultKinds + random.below(static_cast<uint32_t>(
+                                                                    kMembersFaultKinds - kPairFaultKinds)));
     fault.at = Duration(1us) * random.below(random.chance(1, 2) ? 300'000 : 1'500'000);
     fault.lasts = Duration(1us) * (1000 + random.below(random.chance(1, 2) ? 150'000 : 900'000));
     if (fault.kind == FaultKind::hold_frames) fault.lasts = std::min<Duration>(fault.lasts, 150ms);
@@ -94,6 +93,19 @@ std::vector<Fault> random_members_faults(Random& random, unsigned nodes) {
                                                                          : random.below(nodes));
     faults.push_back(fault);
   }
+  return faults;
+}
+
+// The same, and up to three times something happens to etcd.
+std::vector<Fault> random_etcd_faults(Random& random, unsigned nodes) {
+  std::vector<Fault> faults = random_members_faults(random, nodes);
+  for (uint32_t count = random.below(4); count > 0; --count)
+    faults.push_back(
+        {.kind = static_cast<FaultKind>(
+             kMembersFaultKinds + random.below(static_cast<uint32_t>(kEtcdFaultKinds - kMembersFaultKinds))),
+         .at = Duration(1us) * random.below(random.chance(1, 2) ? 300'000 : 1'500'000),
+         .lasts = Duration(1us) * (1000 + random.below(random.chance(1, 2) ? 150'000 : 900'000)),
+         .node = static_cast<uint8_t>(random.below(nodes))});
   return faults;
 }
 

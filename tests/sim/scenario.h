@@ -44,6 +44,7 @@ Scenario random_scenario(uint64_t seed);
 // The same for clusters with an arbiter: little traffic, and faults that meet any node.
 Scenario random_members_scenario(uint64_t seed);
 std::vector<Fault> random_members_faults(Random& random, unsigned nodes);
+std::vector<Fault> random_etcd_faults(Random& random, unsigned nodes);
 // Faults to break a scenario with, drawn from the seed.
 std::vector<Fault> random_faults(Random& random);
 

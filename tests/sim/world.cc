@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -32,15 +33,17 @@ World::World(const Settings& settings)
       scenario_(*settings.scenario),
       random_(settings.seed * 0x9e3779b97f4a7c15ULL + 1),
       config_(cluster_configuration(settings.nodes, scenario_.workers, scenario_.receive_buffer,
-                                    settings.members)),
+                                    settings.arbiter)),
+      etcd_(settings.nodes, settings.seed),
       voices_([this](const std::string& sentence) { complain(sentence); }),
+      stranger_(settings.seed),
       slots_(settings.nodes),
       session_begun_(scenario_.plans.size(), 0) {
   settings_.faults.insert(settings_.faults.end(), scenario_.faults.begin(), scenario_.faults.end());
   fault_applied_.assign(settings_.faults.size(), 0);
   oracle_ = std::make_unique<Oracle>(
       Oracle::Settings{.addresses = {kVirtualAddress, kSourceAddress},
-                       .judges_voices = !settings.members,  // there Voices does, more exactly
+                       .judges_voices = !arbitrated(),  // there Voices does, more exactly
                        .is_speaking = [this](size_t slot) { return is_speaking(slot); },
                        .can_hear =
                            [this](size_t slot) {
@@ -81,18 +84,23 @@ void World::make_networks() {
     networks_[n]->delay = given[n]->delay;
     networks_[n]->bits_per_second = given[n]->bits_per_second;
     networks_[n]->damages_cluster_frames = true;
-    if (settings_.members)
+    if (arbitrated())
       networks_[n]->separates = [this](const SwitchPort& from, const SwitchPort& to) {
         const uint8_t a = from.mac().bytes()[4], b = to.mac().bytes()[4];
         return a >= kFirstSlotMac && b >= kFirstSlotMac &&
                slots_[a - kFirstSlotMac].half != slots_[b - kFirstSlotMac].half;
       };
-    if (n == peer) continue;
+    if (n == peer) {
+      networks_[n]->observer = [this](const SwitchPort& from, std::span<const uint8_t> frame) {
+        stranger_.hear(from.mac().bytes()[4] - kFirstSlotMac, frame, now_);
+      };
+      continue;
+    }
     networks_[n]->observer = [this](const SwitchPort& from, std::span<const uint8_t> frame) {
       const uint8_t slot = from.mac().bytes()[4];
       oracle_->observe(slot < kFirstSlotMac ? Oracle::kHost : size_t{slot} - kFirstSlotMac, frame,
                        from.given_at(), now_);
-      if (settings_.members && slot >= kFirstSlotMac)
+      if (arbitrated() && slot >= kFirstSlotMac)
         take_word_of(size_t{slot} - kFirstSlotMac, frame, from.given_at() < now_);
       if (settings_.trace) trace(describe_frame(frame));
       note_reset(frame);
@@ -124,6 +132,9 @@ void World::make_hosts() {
 void World::start(size_t slot) {
   Slot& s = slots_[slot];
   s.node.reset();
+  s.transport = etcd_.connect(slot);
+  // Whichever etcd answers a node first is its own: that another one lies shows only later.
+  if (std::exchange(etcd_.ways[slot].lie, nullptr)) etcd_.ways[slot].cut = true;
   ++s.life;
   NodeInProcess::Settings settings{
       .config = &config_,
@@ -135,7 +146,8 @@ void World::start(size_t slot) {
       .control_round = 4ms,
       .clock_ahead = (slots_.size() - slot) * kBetweenBoots,
       .clock_ppm = s.clock_ppm,
-      .disk = &s.disk};
+      .disk = &s.disk,
+      .transport = s.transport.get()};
   settings.adjust = [this](worker::WorkerSettings& w) {
     w.mirror_window = scenario_.mirror_window;
     w.syn_filter_lines = 64;
@@ -189,7 +201,7 @@ void World::begin_sessions() {
     if (plan.client_port != 0 && hosts_[0]->has_live_talk_on(port)) continue;
     session_begun_[i] = 1;
     ++begun_;
-    if (settings_.members && now_ < trouble_until_) {
+    if (arbitrated() && now_ < trouble_until_) {
       lost_.insert(i);
       for (const auto& host : hosts_) host->excused = lost_;
     }
@@ -204,6 +216,7 @@ Instant World::next_instant() const {
   for (const Slot& slot : slots_)
     if (slot.node != nullptr) next = std::min(next, slot.node->next_instant(now_));
   for (const Undo& undo : undo_) next = std::min(next, undo.at);
+  next = std::min(next, etcd_.next_due());
   return std::max(next, now_ + 1us);
 }
 
@@ -216,6 +229,7 @@ bool World::has_something_to_do(const NodeInProcess& node) const {
 
 void World::step() {
   now_ = next_instant();
+  etcd_.run(now_);
   for (const auto& network : networks_) {
     network->set_now(now_);
     network->deliver_due();
@@ -238,7 +252,8 @@ void World::step() {
     }
     if (!s.node->paused()) s.is_owner = owns;
   }
-  if (settings_.members) count_voices();
+  if (arbitrated()) count_voices();
+  if (settings_.named != nullptr) watch_succession();
   excuse_those_whom_nobody_serves();
   undo_what_is_due();
   uint64_t frames = 0;
@@ -323,6 +338,7 @@ World::Result World::run() {
     complain("the cluster does not come up");
     return result_;
   }
+  if (settings_.named != nullptr) begin_as_expected();
   start_ = now_;
   for (const auto& host : hosts_) host->set_start(now_);
   for (size_t n = 0; n < networks; ++n) {
@@ -340,8 +356,8 @@ World::Result World::run() {
     begin_sessions();
     apply_due_faults();
     const bool faults_done = std::ranges::all_of(fault_applied_, [](char applied) { return applied != 0; });
-    const bool may_end = faults_done || (!settings_.members && begun_ == scenario_.plans.size());
-    const bool leaves = settings_.members && std::ranges::any_of(slots_, &Slot::is_leaving);
+    const bool may_end = faults_done || (!arbitrated() && begun_ == scenario_.plans.size());
+    const bool leaves = arbitrated() && std::ranges::any_of(slots_, &Slot::is_leaving);
     if (may_end && undo_.empty() && !leaves && all_done()) break;
     step();
   }
@@ -351,7 +367,8 @@ World::Result World::run() {
 
 void World::finish() {
   if (result_.violations.empty() && !all_done()) complain("the sessions do not end" + describe_sessions());
-  if (settings_.members && result_.violations.empty()) finish_with_a_majority();
+  if (settings_.named != nullptr && result_.violations.empty()) end_as_expected();
+  if (arbitrated() && settings_.named == nullptr && result_.violations.empty()) finish_with_a_majority();
   undo_everything();
   if (result_.violations.empty() &&
       !run_until([&] { return is_complete() && is_settled() && unprotected_shown() == 0; }, kRecoveryMost))

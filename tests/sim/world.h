@@ -9,10 +9,14 @@
 #include <vector>
 
 #include "tests/sim/host.h"
+#include "tests/sim/named_faults.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/probes.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/stranger.h"
+#include "tests/sim/succession.h"
 #include "tests/sim/voices.h"
+#include "tests/support/fake_etcd.h"
 #include "tests/support/node_in_process.h"
 
 namespace understudy::sim {
@@ -31,7 +35,9 @@ class World {
     const Scenario* scenario = nullptr;
     std::vector<Fault> faults;
     unsigned nodes = 2;
-    bool members = false;  // a majority of the nodes decides who owns; otherwise there is no arbiter
+    config::Arbiter arbiter = config::Arbiter::none;
+    // Nothing is excused then, and what is expected of the fault is checked.
+    const NamedFault* named = nullptr;
     bool trace = false;
   };
   struct Result {
@@ -55,6 +61,7 @@ class World {
  private:
   enum Network : size_t { front, back, peer, networks };
   struct Slot {
+    std::unique_ptr<etcd::Transport> transport;
     std::unique_ptr<NodeInProcess> node;
     uint64_t life = 0;        // how often it was started: another node may stand at the same address
     bool is_owner = false;    // as its control saw itself last
@@ -87,7 +94,21 @@ class World {
   std::string describe_sessions();
   std::string describe_unprotected();
 
+  // world_named.cc
+  bool apply_named(const Fault& fault);
+  void lose_carrier(size_t slot, Duration lasts);
+  void disturb_peer_link(const Fault& fault);
+  bool hand_over();
+  void watch_succession();
+  void begin_as_expected();
+  void end_as_expected();
+  uint64_t refused_as_hostile() const;
+
+  // world_etcd.cc
+  bool apply_to_etcd(const Fault& fault);
+
   // world_members.cc
+  bool arbitrated() const { return settings_.arbiter != config::Arbiter::none; }
   void take_word_of(size_t slot, std::span<const uint8_t> frame, bool was_held);
   void count_voices();
   bool may_speak(size_t slot) const;
@@ -137,8 +158,11 @@ class World {
   uint64_t events_ = 0;
   uint64_t frames_seen_ = 0;
   std::array<std::unique_ptr<SwitchedNetwork>, networks> networks_;
+  etcd::EtcdNetwork etcd_;
   std::unique_ptr<Oracle> oracle_;
   Voices voices_;
+  Succession succession_;
+  Stranger stranger_;
   std::vector<std::unique_ptr<Host>> hosts_;  // the client, two backends
   std::vector<Slot> slots_;
   size_t begun_ = 0;

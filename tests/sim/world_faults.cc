@@ -81,6 +81,7 @@ uint64_t World::unprotected_shown() const {
 
 // The owner is about to be lost: which sessions was it not shown to protect? Everything else must go on.
 void World::note_losses(size_t slot) {
+  if (settings_.named != nullptr) return;
   NodeInProcess& node = *slots_[slot].node;
   const bool whole = is_shown_protected(slot) && now_ >= trouble_until_;
   for (size_t i = 0; i < scenario_.plans.size(); ++i) {
@@ -117,11 +118,12 @@ void World::bury(size_t slot) {
   kill(slot);
   if (is_deserted()) excuse_everything();
   // Of members a majority is to be left.
-  if (is_deserted() || settings_.members || faults_are_over_) start_again(slot, kSomebodyComes);
+  if (is_deserted() || arbitrated() || faults_are_over_) start_again(slot, kSomebodyComes);
 }
 
 // A session for which there is no backend, or none that the nodes know of, may be told so.
 void World::excuse_those_whom_nobody_serves() {
+  if (settings_.named != nullptr) return;
   const auto serves = [&](size_t backend) {
     const Host& host = *hosts_[1 + backend];
     return host.answers && host.accepts && std::ranges::all_of(slots_, [&](const Slot& slot) {
@@ -140,11 +142,13 @@ void World::excuse_those_whom_nobody_serves() {
 // While the standby is in trouble nobody may be lost; if the owner is gone already, everybody is: these are
 // two failures at once, and what is left of the cluster holds no connection that it could vouch for.
 void World::note_trouble(Duration lasts) {
+  if (settings_.named != nullptr) return;
   trouble_until_ = std::max(trouble_until_, now_ + lasts + kStandbyTrouble);
   if (!owner()) excuse_everything();
 }
 
 void World::excuse_everything() {
+  if (settings_.named != nullptr) return;
   for (size_t i = 0; i < scenario_.plans.size(); ++i)
     if (session_begun_[i] && !session_done(i)) lost_.insert(i);
   for (const auto& host : hosts_) host->excused = lost_;
@@ -184,6 +188,7 @@ void World::undo_everything() {
   for (const auto& network : networks_)
     network->loss_per_mille = network->duplicate_per_mille = network->reorder_per_mille =
         network->corrupt_per_mille = 0;
+  for (etcd::EtcdWay& way : etcd_.ways) way = {};
   hosts_[1]->accepts = hosts_[1]->answers = true;
 }
 
@@ -221,6 +226,24 @@ void World::apply(const Fault& fault) {
     case FaultKind::backend_refuses:
       apply_to_backend(fault);
       break;
+    case FaultKind::etcd_away:
+    case FaultKind::etcd_refuses:
+    case FaultKind::etcd_slow:
+    case FaultKind::etcd_deaf:
+    case FaultKind::etcd_lies:
+    case FaultKind::etcd_old:
+    case FaultKind::node_off_etcd:
+      applied = apply_to_etcd(fault);
+      break;
+    case FaultKind::carrier_lost:
+    case FaultKind::lan_cut:
+    case FaultKind::bad_peer_link:
+    case FaultKind::thin_peer_link:
+    case FaultKind::lost_arp:
+    case FaultKind::hand_over:
+    case FaultKind::replay:
+      applied = apply_named(fault);
+      break;
     default:
       applied = of_owner && apply_to_node(fault, *of_owner);
   }
@@ -245,11 +268,12 @@ void World::pause(size_t slot, Duration lasts) {
   NodeInProcess* node = slots_[slot].node.get();
   node->pause();
   // What its ports still hold leaves when the process goes on: after the fencing check, before the next.
-  const bool holds = random_.chance(1, 2);
+  const bool holds = settings_.named == nullptr && random_.chance(1, 2);
   later(lasts, [this, slot, node, holds, life = slots_[slot].life] {
     if (slots_[slot].node == nullptr || slots_[slot].life != life) return;
     if (slots_[slot].is_owner && owner() && *owner() != slot) result_.probes.hit(Probe::woke_after_takeover);
     node->resume();
+    succession_.is_back(slot);
     if (!holds) return;
     for (const Network n : {front, back}) node->port(n).hold(false);
   });

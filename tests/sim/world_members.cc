@@ -1,4 +1,4 @@
-// What a World with the arbiter `members` does besides: it watches voices by lease and epoch, breaks any node
+// What a World with an arbiter does besides: it watches voices by lease and epoch, breaks any node
 // and not only the owner, and ends with a majority connected, which must have found one owner.
 #include <algorithm>
 
@@ -33,6 +33,7 @@ void World::take_word_of(size_t slot, std::span<const uint8_t> frame, bool was_h
   const auto segment = arp ? std::nullopt : read_tcp(frame);
   if (!(arp && is_of_group(arp->sender)) && !(segment && is_of_group(segment->source))) return;
   const NodeInProcess& node = *slots_[slot].node;
+  succession_.hear(slot, arp.has_value(), segment ? segment->flags : 0);
   Voices::Word word{.node = slot, .is_late = was_held};
   for (size_t w = 0; w < node.workers(); ++w)
     word.epoch = std::max(word.epoch, node.worker(w).engine().group(0).epoch);
@@ -76,7 +77,11 @@ bool World::apply_to_any_node(const Fault& fault) {
     return true;
   }
   const bool one_way = fault.kind == FaultKind::node_off_peer || fault.kind == FaultKind::node_off_front;
-  const uint32_t way = one_way ? random_.below(3) : 2;
+  const uint32_t way = !one_way                  ? 2
+                       : fault.way == Way::drawn ? random_.below(3)
+                       : fault.way == Way::both  ? 2
+                       : fault.way == Way::in    ? 1
+                                                 : 0;
   const bool in = fault.kind != FaultKind::mute_node && way != 0;
   const bool out = fault.kind != FaultKind::deaf_node && way != 1;
   if (fault.kind != FaultKind::node_off_front) cut(slot, peer, in, out, fault.lasts);
@@ -88,14 +93,19 @@ bool World::apply_to_any_node(const Fault& fault) {
 
 // All are well; then a minority dies or is cut off for good, and the rest must have one owner, and keep it.
 void World::finish_with_a_majority() {
-  uint32_t absent = random_.below(static_cast<uint32_t>((slots_.size() - 1) / 2) + 1);
+  // With etcd one that reaches it is enough.
+  const size_t absent_most =
+      settings_.arbiter == config::Arbiter::etcd ? slots_.size() - 1 : (slots_.size() - 1) / 2;
+  uint32_t absent = random_.below(static_cast<uint32_t>(absent_most) + 1);
   for (size_t slot = random_.below(static_cast<uint32_t>(slots_.size())); absent > 0; --absent) {
     slot = (slot + 1) % slots_.size();
     excuse_everything();
-    if (random_.chance(1, 2))
+    if (random_.chance(1, 2)) {
       kill(slot);
-    else
+    } else {
       slots_[slot].half = 1;
+      etcd_.ways[slot].cut = true;
+    }
   }
   const auto has_one_owner = [&] {
     size_t owners = 0, speakers = 0;
@@ -114,6 +124,7 @@ void World::finish_with_a_majority() {
   }
   if (!keeps) complain("a connected majority has no owner that it keeps" + describe_members());
   for (Slot& slot : slots_) slot.half = 0;
+  for (etcd::EtcdWay& way : etcd_.ways) way.cut = false;
 }
 
 std::string World::describe_members() const {

@@ -131,7 +131,7 @@ void NodeInProcess::run_workers(Instant now) {
       if (!has_work(w, now)) continue;
       any = true;
       if (w == 0 && std::exchange(reopen_, false)) {
-        for (const auto& port : ports_) port->discard_received();
+        for (const auto& port : ports_) port->reopen();
         workers_[0]->ports_reopened();
         ++reopened_;
         if (settings_.reopening > Duration::zero()) {

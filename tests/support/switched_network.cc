@@ -54,8 +54,22 @@ std::optional<std::vector<uint8_t>> SwitchPort::take() {
   return frame;
 }
 
+void SwitchPort::reopen() {
+  ring_.clear();
+  unsent_.clear();
+}
+
+void SwitchPort::plug() {
+  unplugged_ = false;
+  for (const std::vector<uint8_t>& frame : std::exchange(unsent_, {})) send(frame);
+}
+
 void SwitchPort::send(std::span<const uint8_t> frame) {
   given_at_ = network_.now_;
+  if (unplugged_) {
+    if (unsent_.size() < kRing) unsent_.emplace_back(frame.begin(), frame.end());
+    return;
+  }
   if (!holds_) return network_.send(*this, frame);
   if (held_.size() >= kRing) return network_.lose(frame);
   held_.push_back({{frame.begin(), frame.end()}, network_.now_});
@@ -72,7 +86,7 @@ void SwitchPort::hold(bool held) {
 
 void SwitchedNetwork::send(SwitchPort& from, std::span<const uint8_t> frame) {
   if (observer) observer(from, frame);
-  if (from.cut_out) return lose(frame);
+  if (from.cut_out || (swallows && swallows(from, frame))) return lose(frame);
   wire::EthernetHeader ethernet;
   std::memcpy(&ethernet, frame.data(), sizeof ethernet);
   table_[MacAddress(ethernet.source)] = &from;
@@ -130,7 +144,7 @@ void SwitchedNetwork::lose_in_flight(const SwitchPort& from, uint32_t per_mille)
 }
 
 void SwitchedNetwork::arrive(SwitchPort& to, std::vector<uint8_t> frame) {
-  if (to.cut_in || to.ring_.size() >= SwitchPort::kRing) return lose(frame);
+  if (to.cut_in || to.unplugged_ || to.ring_.size() >= SwitchPort::kRing) return lose(frame);
   to.ring_.push_back(std::move(frame));
 }
 

@@ -36,7 +36,8 @@ class SwitchPort final : public Port {
   PortStatistics statistics() const override { return statistics_; }
 
   bool has_received() const { return !ring_.empty(); }
-  void discard_received() { ring_.clear(); }
+  // What it holds, received or not yet sent, is thrown away. (Not what hold() keeps: that has left.)
+  void reopen();
   // For machines that have no buffers: the oldest frame received, nothing if there is none; and one to send.
   std::optional<std::vector<uint8_t>> take();
   void send(std::span<const uint8_t> frame);
@@ -44,6 +45,9 @@ class SwitchPort final : public Port {
   void hold(bool held);
   // While the network's observer is shown a frame of this port: when the port was given it.
   Instant given_at() const { return given_at_; }
+  // Without carrier a port keeps what is sent, 512 frames, the oldest kept, and sends it when it is back.
+  void unplug() { unplugged_ = true; }
+  void plug();
   // A cut direction loses frames, unnoticed by the sender.
   bool cut_in = false;
   bool cut_out = false;
@@ -62,6 +66,8 @@ class SwitchPort final : public Port {
   std::vector<Held> held_;
   bool holds_ = false;
   Instant given_at_{};
+  std::vector<std::vector<uint8_t>> unsent_;
+  bool unplugged_ = false;
   Instant free_at_{};  // when the wire to this port has carried what was sent to it
   PortStatistics statistics_;
 };
@@ -82,6 +88,8 @@ class SwitchedNetwork {
   uint64_t bits_per_second = 0;         // towards each port; 0: no limit
   Duration queue_max = 20ms;            // what waits longer for a port is lost
   std::function<void(const SwitchPort& from, std::span<const uint8_t> frame)> observer;
+  // What to lose besides, by its sender and its bytes.
+  std::function<bool(const SwitchPort& from, std::span<const uint8_t> frame)> swallows;
   // Whether the way from one port to another is cut; what is sent on it gets lost.
   std::function<bool(const SwitchPort& from, const SwitchPort& to)> separates;
   // A frame, or a copy of it, gets lost or damaged on its way. Not called for what nobody is plugged in for.

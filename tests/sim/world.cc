@@ -170,6 +170,7 @@ void World::kill(size_t slot) {
   for (size_t n = 0; n < networks; ++n) networks_[n]->lose_in_flight(s.node->port(n), lost_per_mille);
   s.node.reset();
   s.is_owner = s.is_leaving = false;
+  s.stops_for.reset();
   trace(fmt::format("n{} is dead, {} per mille of its frames in flight are lost", slot + 1, lost_per_mille));
 }
 
@@ -241,6 +242,7 @@ void World::step() {
     const bool workers_first = random_.chance(1, 2);
     if (!has_something_to_do(*s.node)) continue;
     s.node->run(now_, workers_first);
+    if (s.stops_for) stop_in_mid_burst(slot);
     if (!s.node->last_words().empty()) {
       bury(slot);
       continue;

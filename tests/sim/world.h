@@ -69,6 +69,8 @@ class World {
     int32_t clock_ppm = 0;
     cluster::KeptMemory disk;  // what it has promised
     uint8_t half = 0;          // of a partition
+    // It is to stand still, as soon as its ports, which let nothing go, hold something that it has sent.
+    std::optional<Duration> stops_for;
   };
   struct Undo {
     Instant at;
@@ -129,7 +131,6 @@ class World {
   void apply_to_backend(const Fault& fault);
   void cut(size_t slot, Network network, bool in, bool out, Duration lasts);
   void fill_pool(size_t slot, Duration lasts);
-  void pause(size_t slot, Duration lasts);
   void later(Duration delay, std::function<void()> action);
   void undo_everything();
   void start(size_t slot);
@@ -142,6 +143,12 @@ class World {
   std::optional<size_t> owner() const;
   std::optional<size_t> standby() const;
   uint64_t unprotected_shown() const;
+
+  // world_pauses.cc
+  static constexpr Duration kOutlivedAsOwner = 55ms;  // an owner that is away for longer may be replaced
+  void pause(size_t slot, Duration lasts);
+  void stop_in_mid_burst(size_t slot);
+  void stand_still(size_t slot, Duration lasts);
 
   // world_resets.cc
   std::optional<size_t> session_of(const Tcp& segment) const;

@@ -9,7 +9,6 @@
 namespace understudy::sim {
 namespace {
 
-constexpr Duration kOutlivedAsOwner = 55ms;  // an owner that is away for longer may be replaced
 // Of so many seeds one waits until those have ended as well: a minute of virtual time.
 constexpr uint64_t kWaitsForTimeWaitEvery = 8;
 constexpr Duration kSomebodyComes = 200ms;   // and starts the last node again
@@ -264,23 +263,6 @@ void World::cut(size_t slot, Network network, bool in, bool out, Duration lasts)
   });
 }
 
-void World::pause(size_t slot, Duration lasts) {
-  NodeInProcess* node = slots_[slot].node.get();
-  node->pause();
-  // What its ports still hold leaves when the process goes on: after the fencing check, before the next.
-  const bool holds = settings_.named == nullptr && random_.chance(1, 2);
-  later(lasts, [this, slot, node, holds, life = slots_[slot].life] {
-    if (slots_[slot].node == nullptr || slots_[slot].life != life) return;
-    if (slots_[slot].is_owner && owner() && *owner() != slot) result_.probes.hit(Probe::woke_after_takeover);
-    node->resume();
-    succession_.is_back(slot);
-    if (!holds) return;
-    for (const Network n : {front, back}) node->port(n).hold(false);
-  });
-  if (holds)
-    for (const Network n : {front, back}) node->port(n).hold(true);
-}
-
 // Takes what the pool has, but for a few, and gives it back later.
 void World::fill_pool(size_t slot, Duration lasts) {
   NodeInProcess* node = slots_[slot].node.get();
@@ -317,12 +299,7 @@ bool World::apply_to_node(const Fault& fault, size_t slot) {
       node.retire(now_);
       break;
     case FaultKind::pause_owner:
-      if (fault.lasts > kOutlivedAsOwner) note_losses(slot);
-      trouble();
-      pause(slot, fault.lasts);
-      break;
     case FaultKind::pause_standby:
-      trouble();
       pause(slot, fault.lasts);
       break;
     case FaultKind::pause_worker:

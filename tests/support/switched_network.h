@@ -43,6 +43,7 @@ class SwitchPort final : public Port {
   void send(std::span<const uint8_t> frame);
   // Keeps what is transmitted, as a device that lags behind does: 512 frames, the oldest kept. False lets go.
   void hold(bool held);
+  bool holds_any() const { return !held_.empty(); }
   // While the network's observer is shown a frame of this port: when the port was given it.
   Instant given_at() const { return given_at_; }
   // Without carrier a port keeps what is sent, 512 frames, the oldest kept, and sends it when it is back.

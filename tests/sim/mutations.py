@@ -135,10 +135,10 @@ MUTATIONS = [
     ),
     Mutation(
         "confirm_before_applying",
-        "payload of a record is thrown away by the standby",
+        "the standby confirms a record and keeps zeros for its payload",
         "dataplane/mirror/replica.cc",
         "if (!engine_.pipes().append_bytes(rx, payload.first(s.payload_length.get()))) {",
-        "rx.tail = end;\n    if (end == UINT64_MAX) {",
+        "if (!engine_.pipes().append_bytes(rx, std::vector<uint8_t>(s.payload_length.get()))) {",
     ),
     Mutation(
         "skip_the_lease",

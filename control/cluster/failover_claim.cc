@@ -192,6 +192,8 @@ void FailoverMachine::claim(const Epoch& ballot, bool lone, Turn& turn) {
   else if (lost > 0)
     sentence += fmt::format("; {} connections were not protected and are lost", lost);
   if (lone) sentence += "; no gateway, no backend and no other node answers: serving alone";
+  // It is enough that one worker's copies are stale; the others have some that look whole.
+  if (report_.readiness == Readiness::stale) turn.actions.push_back(DropCopies{settings_.group});
   report_.readiness = Readiness::none;  // from now on: of our standby, and there is none yet
   set_state(GroupState::claiming, fmt::format("epoch {}: {}", text_of(epoch_), takeover.why), turn);
   patience_ends_ = turn.input.now + kPromotionReminder;

@@ -79,13 +79,12 @@ void Worker::take_beat(tcp::GroupIndex group, const mirror::GroupBeat& says, Ins
 void Worker::change_standby(tcp::GroupIndex group, const Command& command, Instant now) {
   GroupMirror& mirror = mirrors_[group];
   ++mirror.standby_orders;
+  const PeerNode wanted{command.node, command.boot, command.workers, command.mac};
+  mirror.next_standby.reset();
   // Told once more, or what a hand-over has begun with: its streams go on.
-  const bool is_same = mirror.standby.node == command.node && mirror.standby.boot == command.boot &&
-                       mirror.standby.workers == command.workers && mirror.standby.mac == command.mac;
-  if (!is_same) {
-    close_streams(group, now);
-    mirror.standby = {command.node, command.boot, command.workers, command.mac};
-    mirror.open_at = now;
+  if (mirror.standby != wanted) {
+    mirror.next_standby = wanted;
+    take_next_standby(group, now);
   }
   publish_streams(group);
 }

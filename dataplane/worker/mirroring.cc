@@ -105,16 +105,32 @@ void Worker::drop_stale_standby(tcp::GroupIndex group, Instant now) {
   report(r);
 }
 
-// The standby is told in every heartbeat, before anything is acknowledged that it does not hold.
-void Worker::drop_standby(tcp::GroupIndex group, Instant now) {
+// The standby is told in every heartbeat, before anything is acknowledged that it does not hold. False:
+// nobody can be told, and as long as that is so nothing more may be acknowledged. An arbiter knows already.
+bool Worker::tell_dropped(tcp::GroupIndex group, Instant now) {
   GroupMirror& mirror = mirrors_[group];
   mirror.dropped_standby = mirror.standby.node;
   mirror.dropped_generation = mirror.logs.front()->channel().generation();
-  status_.standby_drops.fetch_add(1, std::memory_order_relaxed);
   const bool told = beat(now);
   send_ports();
-  // As long as nobody can be told, nothing more is acknowledged; an arbiter knows already.
-  if (!told && settings_.leases == nullptr) return;
+  return told || settings_.leases != nullptr;
+}
+
+// What waited for the standby that goes is acknowledged when its streams end.
+void Worker::take_next_standby(tcp::GroupIndex group, Instant now) {
+  GroupMirror& mirror = mirrors_[group];
+  if (!mirror.next_standby) return;
+  const bool must_tell = !mirror.logs.empty() && settings_.leases == nullptr;
+  if (must_tell && !tell_dropped(group, now)) return;
+  close_streams(group, now);
+  mirror.standby = *std::exchange(mirror.next_standby, std::nullopt);
+  mirror.open_at = now;
+}
+
+void Worker::drop_standby(tcp::GroupIndex group, Instant now) {
+  GroupMirror& mirror = mirrors_[group];
+  status_.standby_drops.fetch_add(1, std::memory_order_relaxed);
+  if (!tell_dropped(group, now)) return;
   Report r;
   r.kind = Report::Kind::standby_dropped;
   r.group = settings_.groups[group].id;
@@ -189,6 +205,7 @@ ReplicaStatus Worker::replica_status(tcp::GroupIndex group) const {
 void Worker::mirror_round(Instant now) {
   for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group) {
     guard_replicas(group, now);
+    take_next_standby(group, now);
     drop_stale_standby(group, now);
     open_streams(group, now);
   }

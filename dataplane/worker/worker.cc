@@ -225,7 +225,7 @@ void Worker::publish_streams(tcp::GroupIndex group) {
   const auto relaxed = std::memory_order_relaxed;
   const auto& logs = mirrors_[group].logs;
   WorkerStatus::GroupStatus& status = status_.groups[group];
-  uint32_t worst = logs.empty() || mirrors_[group].drop_asked ? 0 : 2;
+  uint32_t worst = logs.empty() || mirrors_[group].drop_asked || mirrors_[group].next_standby ? 0 : 2;
   uint32_t waiting = 0;
   uint64_t frames = 0;
   uint64_t retransmitted = 0;

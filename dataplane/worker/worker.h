@@ -67,6 +67,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
     BootId boot;
     uint16_t workers = 0;  // 0: no peer
     MacAddress mac;
+    bool operator==(const PeerNode&) const = default;
   };
   struct ProbedWitness {
     IpAddress address;
@@ -79,7 +80,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   // Both ends of a group's mirror. Groups have nothing in common here: each has its own standby and streams.
   struct GroupMirror {
     // As owner.
-    PeerNode standby;                                     // to whom control wants it mirrored
+    PeerNode standby;                      // to whom it is mirrored, or is to be
+    std::optional<PeerNode> next_standby;  // control wants it to be, and the other is not told yet
     std::vector<std::unique_ptr<mirror::OwnerLog>> logs;  // by the standby's worker; empty: not mirrored
     Instant open_at{};
     Instant settles_until{};  // after a hand-over to us: what was passed on goes first until then
@@ -136,6 +138,8 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   IncomingStream& incoming_from(tcp::GroupIndex group, uint16_t peer_worker);
   void drop_stale_standby(tcp::GroupIndex group, Instant now);
   void drop_standby(tcp::GroupIndex group, Instant now);
+  bool tell_dropped(tcp::GroupIndex group, Instant now);
+  void take_next_standby(tcp::GroupIndex group, Instant now);
   void change_standby(tcp::GroupIndex group, const Command& command, Instant now);
   void close_streams(tcp::GroupIndex group, Instant now);
   void follow(tcp::GroupIndex group, const Epoch& epoch);

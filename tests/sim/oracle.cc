@@ -9,6 +9,7 @@ namespace {
 
 constexpr uint64_t kLateBurstMost = 64;    // frames: what two ports may hold of one burst
 constexpr Duration kIntrusionMost = 20ms;  // nobody is elected and replaced within this
+constexpr Duration kInFlightMost = 100ms;  // no frame is under way for longer
 constexpr Duration kDeadAfter = 100ms;     // of silence; the default of a configuration
 
 uint64_t unwrapped(uint32_t seq, uint32_t base, uint64_t near) {
@@ -36,6 +37,16 @@ bool Oracle::is_late(size_t node, Instant given) const {
   return node != kHost && current_.node != kHost && node != current_.node && given < current_.first;
 }
 
+void Oracle::forget(uint32_t address, Instant since) {
+  for (auto& [flow, d] : directions_) {
+    if (flow[0] >> 16 != address) continue;
+    for (; !d.steps.empty() && d.steps.back().at >= since; d.steps.pop_back()) {
+      d.acked = d.steps.back().acked;
+      d.edge = d.steps.back().edge;
+    }
+  }
+}
+
 // By whoever else speaks now.
 bool Oracle::is_contradicted(const Tenure& before, Instant now) const {
   if (before.node == kHost || !settings_.is_speaking(before.node)) return false;
@@ -61,7 +72,7 @@ void Oracle::observe(size_t node, std::span<const uint8_t> frame, Instant given,
     if (late) return;
     take_word(node, segment->has(kRst) || segment->has(kFin), now);
   }
-  if (from_group || settings_.addresses.contains(segment->destination)) judge(*segment, node != kHost);
+  if (from_group || settings_.addresses.contains(segment->destination)) judge(*segment, node != kHost, now);
 }
 
 // A B A, with B's words within a few milliseconds: B was never elected.
@@ -88,7 +99,7 @@ void Oracle::take_word(size_t node, bool is_forbidden_late, Instant now) {
   current_.forbidden += is_forbidden_late;
 }
 
-void Oracle::judge(const Tcp& s, bool from_node) {
+void Oracle::judge(const Tcp& s, bool from_node, Instant now) {
   Direction& d = directions_[flow_of(s)];
   Direction& other = directions_[{uint64_t{s.destination} << 16 | s.destination_port,
                                   uint64_t{s.source} << 16 | s.source_port}];
@@ -112,7 +123,7 @@ void Oracle::judge(const Tcp& s, bool from_node) {
       complain(s, fmt::format("sends {} bytes beyond its peer's window", at + s.payload.size() - other.edge));
   }
   d.said = std::max(d.said, at + length);
-  if (s.has(kAck) && other.begun) judge_acknowledgement(s, d, other);
+  if (s.has(kAck) && other.begun) judge_acknowledgement(s, d, other, now);
 }
 
 // RFC 7323 3.2: once both SYNs have offered them, every segment but a reset carries them.
@@ -128,7 +139,7 @@ void Oracle::judge_timestamp(const Tcp& s, Direction& d, const Direction& other)
   d.timestamped = true;
 }
 
-void Oracle::judge_acknowledgement(const Tcp& s, Direction& d, Direction& other) {
+void Oracle::judge_acknowledgement(const Tcp& s, Direction& d, Direction& other, Instant now) {
   const uint64_t ack = unwrapped(s.ack, other.iss, std::max(d.acked, other.said > 0 ? other.said - 1 : 0));
   const uint8_t shift = s.has(kSyn) || !d.scale_applies || !other.scale_applies ? 0 : d.scale;
   const uint64_t edge = ack + (uint64_t{s.window} << shift);
@@ -141,6 +152,10 @@ void Oracle::judge_acknowledgement(const Tcp& s, Direction& d, Direction& other)
     const uint64_t unit = uint64_t{1} << shift;
     if (d.has_ack && !s.has(kSyn) && edge + unit - 1 < d.edge)
       complain(s, fmt::format("moves its right edge back by {}", d.edge - edge));
+  }
+  if (d.has_ack && from_group && (ack > d.acked || edge > d.edge)) {
+    while (!d.steps.empty() && d.steps.front().at + kInFlightMost < now) d.steps.pop_front();
+    d.steps.push_back({now, d.acked, d.edge});
   }
   d.acked = d.has_ack ? std::max(d.acked, ack) : ack;
   d.edge = d.has_ack ? std::max(d.edge, edge) : edge;

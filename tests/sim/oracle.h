@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <functional>
 #include <map>
 #include <set>
@@ -41,6 +42,8 @@ class Oracle {
   void observe(size_t node, std::span<const uint8_t> frame, Instant given, Instant now);
   // The node was killed: what it said until now was its right.
   void note_death(size_t node);
+  // What has been said since then in the name of this address was lost with the node that said it.
+  void forget(uint32_t address, Instant since);
   void excuse_voices() { settings_.judges_voices = false; }
 
   struct Counts {
@@ -63,6 +66,11 @@ class Oracle {
     bool has_ack = false;
     uint64_t acked = 0;
     uint64_t edge = 0;  // of the other direction's bytes
+    struct Step {
+      Instant at;
+      uint64_t acked, edge;
+    };
+    std::deque<Step> steps;  // what they were before they moved, and when; of late only
     bool offers_timestamps = false;
     bool timestamped = false;
     uint32_t timestamp = 0;
@@ -77,9 +85,9 @@ class Oracle {
   bool is_late(size_t node, Instant given) const;
   bool is_contradicted(const Tenure& before, Instant now) const;
   void take_word(size_t node, bool is_forbidden_late, Instant now);
-  void judge(const Tcp& segment, bool from_node);
+  void judge(const Tcp& segment, bool from_node, Instant now);
   void judge_timestamp(const Tcp& segment, Direction& d, const Direction& other);
-  void judge_acknowledgement(const Tcp& segment, Direction& d, Direction& other);
+  void judge_acknowledgement(const Tcp& segment, Direction& d, Direction& other, Instant now);
   void complain(const Tcp& segment, const std::string& what);
   static Flow flow_of(const Tcp& s) {
     return {uint64_t{s.source} << 16 | s.source_port, uint64_t{s.destination} << 16 | s.destination_port};

@@ -167,16 +167,25 @@ void World::kill(size_t slot) {
   oracle_->note_death(slot);
   // What it has handed to its ports may still arrive, or some of it, or nothing.
   const uint32_t lost_per_mille = random_.below(3) * 500;
-  for (size_t n = 0; n < networks; ++n) networks_[n]->lose_in_flight(s.node->port(n), lost_per_mille);
+  for (size_t n = 0; n < networks; ++n) {
+    const Instant since = networks_[n]->lose_in_flight(s.node->port(n), lost_per_mille);
+    if (n == front) oracle_->forget(kVirtualAddress, since);
+    if (n == back) oracle_->forget(kSourceAddress, since);
+  }
   s.node.reset();
   s.is_owner = s.is_leaving = false;
   s.stops_for.reset();
   trace(fmt::format("n{} is dead, {} per mille of its frames in flight are lost", slot + 1, lost_per_mille));
 }
 
+// The others, if any, join when the sessions begin.
+size_t World::nodes_at_boot() const {
+  if (!scenario_.standby_joins) return settings_.nodes;
+  return settings_.arbiter == config::Arbiter::members ? settings_.nodes / 2 + 1 : 1;
+}
+
 bool World::boot() {
-  const size_t first = scenario_.standby_joins ? 1 : settings_.nodes;
-  for (size_t slot = 0; slot < first; ++slot) {
+  for (size_t slot = 0; slot < nodes_at_boot(); ++slot) {
     start(slot);
     run_until([] { return false; }, 3ms);
   }
@@ -352,7 +361,7 @@ World::Result World::run() {
   }
   hosts_[1]->accepts = !scenario_.first_backend_refuses;
   hosts_[1]->answers = !scenario_.first_backend_dies;
-  for (size_t slot = 1; scenario_.standby_joins && slot < slots_.size(); ++slot) start(slot);
+  for (size_t slot = nodes_at_boot(); slot < slots_.size(); ++slot) start(slot);
   const Instant end = start_ + kSessionsTakeMost;
   while (now_ < end && result_.violations.size() < 5) {
     begin_sessions();

@@ -80,6 +80,7 @@ class World {
   // world.cc
   void make_networks();
   void make_hosts();
+  size_t nodes_at_boot() const;
   bool boot();
   void begin_sessions();
   void step();

@@ -114,7 +114,7 @@ void SwitchedNetwork::enqueue(const SwitchPort& from, SwitchPort& to, std::span<
   at += delay;
   if (random_.chance(reorder_per_mille, 1000)) at += delay * random_.below(4);
   if (random_.chance(duplicate_per_mille, 1000))
-    in_flight_.push({at + delay / 2, order_++, &from, &to, {frame.begin(), frame.end()}});
+    in_flight_.push({at + delay / 2, order_++, now_, &from, &to, {frame.begin(), frame.end()}});
   std::vector<uint8_t> bytes(frame.begin(), frame.end());
   constexpr size_t header = sizeof(wire::EthernetHeader);
   if (random_.chance(corrupt_per_mille, 1000)) {
@@ -123,7 +123,7 @@ void SwitchedNetwork::enqueue(const SwitchPort& from, SwitchPort& to, std::span<
     bytes[header + random_.below(static_cast<uint32_t>(bytes.size() - header))] ^=
         static_cast<uint8_t>(1 << random_.below(8));
   }
-  in_flight_.push({at, order_++, &from, &to, std::move(bytes)});
+  in_flight_.push({at, order_++, now_, &from, &to, std::move(bytes)});
 }
 
 bool SwitchedNetwork::may_be_damaged(std::span<const uint8_t> frame) const {
@@ -133,14 +133,22 @@ bool SwitchedNetwork::may_be_damaged(std::span<const uint8_t> frame) const {
          (damages_cluster_frames && type == wire::kEtherTypeCluster);
 }
 
-void SwitchedNetwork::lose_in_flight(const SwitchPort& from, uint32_t per_mille) {
-  std::vector<InFlight> kept;
-  for (; !in_flight_.empty(); in_flight_.pop())
-    if (in_flight_.top().from != &from || !random_.chance(per_mille, 1000))
-      kept.push_back(in_flight_.top());
-    else
-      lose(in_flight_.top().bytes);
-  for (InFlight& frame : kept) in_flight_.push(std::move(frame));
+Instant SwitchedNetwork::lose_in_flight(const SwitchPort& from, uint32_t per_mille) {
+  std::vector<InFlight> frames;
+  for (; !in_flight_.empty(); in_flight_.pop()) frames.push_back(in_flight_.top());
+  std::ranges::sort(frames, {}, &InFlight::order);
+  size_t to_lose = static_cast<size_t>(std::ranges::count(frames, &from, &InFlight::from)) * per_mille / 1000;
+  Instant first = kNever;
+  for (auto frame = frames.rbegin(); frame != frames.rend(); ++frame) {
+    if (frame->from != &from || to_lose == 0) {
+      in_flight_.push(std::move(*frame));
+      continue;
+    }
+    --to_lose;
+    first = std::min(first, frame->sent);
+    lose(frame->bytes);
+  }
+  return first;
 }
 
 void SwitchedNetwork::arrive(SwitchPort& to, std::vector<uint8_t> frame) {

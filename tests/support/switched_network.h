@@ -102,8 +102,9 @@ class SwitchedNetwork {
   // Which port the switch holds an address to be behind; null: it floods.
   const SwitchPort* learned(const MacAddress& mac) const;
   void inject(SwitchPort& to, std::vector<uint8_t> frame) { arrive(to, std::move(frame)); }
-  // What `from` has sent and has not arrived is lost, each frame with this chance.
-  void lose_in_flight(const SwitchPort& from, uint32_t per_mille);
+  // Of what `from` has sent and has not arrived, this share is lost: the last, for a port sends in order.
+  // Returns when the first of them entered the switch; kNever: none.
+  Instant lose_in_flight(const SwitchPort& from, uint32_t per_mille);
   uint64_t frames() const { return order_; }
 
  private:
@@ -111,6 +112,7 @@ class SwitchedNetwork {
   struct InFlight {
     Instant at;
     uint64_t order;
+    Instant sent;
     const SwitchPort* from;
     SwitchPort* to;
     std::vector<uint8_t> bytes;

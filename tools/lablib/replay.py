@@ -67,15 +67,15 @@ class Stranger:
         return [node for node in configuration.node_names() if node != sender]
 
     def end(self):
-        """How many frames were said again, and how many the nodes say that they have refused as such since; of nodes that
-        were restarted meanwhile only what their new life refused."""
+        """How many frames were said again, and how many the nodes say that they have refused as such since. (A node that was
+        restarted meanwhile counts from zero, and as none.)"""
         self.running = False
         self.thread.join()
         time.sleep(0.1)
         for port in self.ports.values():
             port.close()
         after = refusals()
-        return self.sent, sum(count - self.refused_before.get(node, 0) for node, count in after.items())
+        return self.sent, sum(max(0, count - self.refused_before.get(node, 0)) for node, count in after.items())
 
 
 def mac_of(node, network):

@@ -2,49 +2,17 @@
 // lying: one voice, nobody takes over by guess, and a healthy pair does not notice.
 #include <gtest/gtest.h>
 
-#include "tests/support/cluster_in_process.h"
+#include "tests/unit/appliance/arbitrated_cluster.h"
 
 namespace understudy {
 namespace {
 
 using cluster::GroupState;
 using C = ClusterInProcess;
-constexpr uint32_t kMegabyte = 1'000'000;
+constexpr Duration kChance = 60ms;  // of when something happens
 
 C::Settings pair(uint64_t seed) {
   return {.seed = seed, .arbiter = "etcd"};
-}
-
-bool is_in_sync_set(C& c, size_t owner, size_t standby) {
-  const auto& controller = c.control(owner).controller();
-  return controller.arbiter()->is_recorded(GroupId(1), controller.machine(GroupId(1))->epoch(),
-                                           NodeId(static_cast<uint16_t>(standby + 1)));
-}
-
-// n1 owns, n2 is recorded as in sync, transfers run.
-void begin(C& c) {
-  ASSERT_TRUE(c.boot()) << c.describe();
-  c.transfer(0, 3 * kMegabyte);
-  c.transfer(3 * kMegabyte, 0);
-  c.transfer(kMegabyte, kMegabyte);
-  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 200ms)) << c.describe();
-  c.run_for(Duration(c.random().below(60'000'000)));
-}
-
-void expect_done(C& c) {
-  EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, 30s)) << c.describe();
-  for (const std::string& fault : c.faults()) ADD_FAILURE() << fault << c.describe();
-  EXPECT_EQ(c.most_voices(), 1U) << c.describe();
-}
-
-bool becomes_owner(C& c, size_t slot, Duration limit = 1s) {
-  return c.run_until([&] { return c.owner() == slot; }, limit);
-}
-
-bool said(C& c, size_t slot, const std::string& part) {
-  return std::ranges::any_of(c.control(slot).events(), [&](const appliance::NodeEvent& event) {
-    return event.sentence.find(part) != std::string::npos;
-  });
 }
 
 void everybody(C& c, const std::function<void(etcd::EtcdWay&)>& change) {
@@ -54,7 +22,7 @@ void everybody(C& c, const std::function<void(etcd::EtcdWay&)>& change) {
 TEST(Etcd, TheOwnerIsKilledAndItsStandbyTakesOverWarm) {
   for (uint64_t seed = 10; seed < 14; ++seed) {
     C c(pair(seed));
-    begin(c);
+    begin(c, kChance);
     const Instant killed = c.now();
     c.kill(0);
     ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
@@ -72,7 +40,7 @@ TEST(Etcd, TheOwnerIsKilledAndItsStandbyTakesOverWarm) {
 
 TEST(Etcd, AHealthyPairOutlivesIt) {
   C c(pair(20));
-  begin(c);
+  begin(c, kChance);
   everybody(c, [](etcd::EtcdWay& way) { way.cut = true; });
   c.run_for(2s);
   EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
@@ -84,7 +52,7 @@ TEST(Etcd, AHealthyPairOutlivesIt) {
 TEST(Etcd, WhileItIsAwayNobodyTakesOverAndThenTheStandbyDoesWarm) {
   for (const bool refuses : {false, true}) {
     C c(pair(30 + refuses));
-    begin(c);
+    begin(c, kChance);
     everybody(c, [&](etcd::EtcdWay& way) { (refuses ? way.refuses : way.cut) = true; });
     c.run_for(300ms);
     c.kill(0);
@@ -100,7 +68,7 @@ TEST(Etcd, WhileItIsAwayNobodyTakesOverAndThenTheStandbyDoesWarm) {
 TEST(Etcd, ItGoesAwayWhileATakeoverIsUnderWay) {
   for (uint64_t seed = 40; seed < 48; ++seed) {
     C c(pair(seed));
-    begin(c);
+    begin(c, kChance);
     c.kill(0);
     c.run_for(98ms + Duration(c.random().below(8'000'000)));
     everybody(c, [](etcd::EtcdWay& way) { way.cut = true; });
@@ -113,7 +81,7 @@ TEST(Etcd, ItGoesAwayWhileATakeoverIsUnderWay) {
 
 TEST(Etcd, ALoneOwnerFallsSilentWithoutItAndGoesOnWithIt) {
   C c(pair(50));
-  begin(c);
+  begin(c, kChance);
   c.kill(1);
   c.run_for(500ms);
   EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
@@ -132,7 +100,7 @@ TEST(Etcd, ALoneOwnerFallsSilentWithoutItAndGoesOnWithIt) {
 TEST(Etcd, BothLinksCutTheOwnerGoesOnAndTheStandbyIsRefused) {
   for (uint64_t seed = 60; seed < 63; ++seed) {
     C c(pair(seed));
-    begin(c);
+    begin(c, kChance);
     c.cut_all(1, true);
     c.run_for(1500ms);
     EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
@@ -149,7 +117,7 @@ TEST(Etcd, BothLinksCutTheOwnerGoesOnAndTheStandbyIsRefused) {
 TEST(Etcd, AnOwnerThatIsCutOffFromEverythingFallsSilentInTime) {
   for (uint64_t seed = 70; seed < 73; ++seed) {
     C c(pair(seed));
-    begin(c);
+    begin(c, kChance);
     c.cut_all(0, true);
     c.etcd().ways[0].cut = true;
     ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
@@ -166,7 +134,7 @@ TEST(Etcd, AnOwnerThatIsCutOffFromEverythingFallsSilentInTime) {
 TEST(Etcd, AnOwnerThatSleptFindsItselfReplaced) {
   for (uint64_t seed = 80; seed < 83; ++seed) {
     C c(pair(seed));
-    begin(c);
+    begin(c, kChance);
     c.pause(0);
     ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
     c.run_for(1300ms);
@@ -185,7 +153,7 @@ TEST(Etcd, AStandbyThatIsCutOffThePeerNetworkCannotClaimWarm) {
     auto settings = pair(seed);
     settings.cold_takeover_after = 400ms;
     C c(settings);
-    begin(c);
+    begin(c, kChance);
     c.cut(1, C::peer, true);
     c.run_for(300ms);
     const auto record = c.etcd().etcd.record("understudy/in-process/web");
@@ -219,7 +187,7 @@ TEST(Etcd, ASlowOneAndOneThatLiesDisturbNoPair) {
   uint64_t seed = 100;
   for (const auto& fault : faults) {
     C c(pair(seed++));
-    begin(c);
+    begin(c, kChance);
     everybody(c, fault);
     c.run_for(1s);
     EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
@@ -234,7 +202,7 @@ TEST(Etcd, ASlowOneAndOneThatLiesDisturbNoPair) {
 
 TEST(Etcd, AHandOverAsksIt) {
   C c(pair(110));
-  begin(c);
+  begin(c, kChance);
   for (int round = 0; round < 4; ++round) {
     const size_t from = *c.owner(), to = 1 - from;
     ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, from, to); }, 1s)) << c.describe();

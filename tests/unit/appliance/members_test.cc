@@ -3,56 +3,20 @@
 #include <gtest/gtest.h>
 
 #include "control/cluster/kept_promises.h"
-#include "tests/support/cluster_in_process.h"
+#include "tests/unit/appliance/arbitrated_cluster.h"
 
 namespace understudy {
 namespace {
 
 using cluster::GroupState;
-constexpr uint32_t kMegabyte = 1'000'000;
 
 ClusterInProcess::Settings members(uint64_t seed, unsigned nodes = 3) {
   return {.seed = seed, .nodes = nodes, .arbiter = "members"};
 }
 
-void begin_transfers(ClusterInProcess& c) {
-  c.transfer(0, 3 * kMegabyte);
-  c.transfer(3 * kMegabyte, 0);
-  c.transfer(kMegabyte, kMegabyte);
-}
-
-void expect_done(ClusterInProcess& c, Duration limit = 30s) {
-  EXPECT_TRUE(c.run_until([&] { return c.all_done(); }, limit)) << c.describe();
-  for (const std::string& fault : c.faults()) ADD_FAILURE() << fault << c.describe();
-  EXPECT_EQ(c.most_voices(), 1U) << c.describe();
-}
-
-bool becomes_owner(ClusterInProcess& c, size_t slot, Duration limit = 1s) {
-  return c.run_until([&] { return c.owner() == slot; }, limit);
-}
-
-bool becomes_protected(ClusterInProcess& c, size_t slot, Duration limit = 1s) {
-  return c.run_until([&] { return c.owner() == slot && c.is_protected() && c.unprotected_legs() == 0; },
-                     limit);
-}
-
-bool is_in_sync_set(ClusterInProcess& c, size_t owner, size_t standby) {
-  const auto& controller = c.control(owner).controller();
-  return controller.arbiter()->is_recorded(GroupId(1), controller.machine(GroupId(1))->epoch(),
-                                           NodeId(static_cast<uint16_t>(standby + 1)));
-}
-
-bool said(ClusterInProcess& c, size_t slot, const std::string& part) {
-  return std::ranges::any_of(c.control(slot).events(), [&](const appliance::NodeEvent& event) {
-    return event.sentence.find(part) != std::string::npos;
-  });
-}
-
 TEST(Members, BootAndKeepTheirLease) {
   ClusterInProcess c(members(1));
-  ASSERT_TRUE(c.boot()) << c.describe();
-  begin_transfers(c);
-  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+  begin(c, 0ms);
   expect_done(c);
   EXPECT_EQ(c.owner(), size_t{0});
   EXPECT_FALSE(said(c, 0, "silent")) << c.describe();
@@ -64,10 +28,7 @@ TEST(Members, TheOwnerIsKilledAndThenTheNextOwnerAndTheyComeBack) {
     settings.workers_of_n1 = seed % 2 == 0 ? 2U : 1U;
     settings.workers_of_n2 = seed % 4 < 2 ? 2U : 1U;
     ClusterInProcess c(settings);
-    ASSERT_TRUE(c.boot()) << c.describe();
-    begin_transfers(c);
-    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
-    c.run_for(Duration(c.random().below(60'000'000)));
+    begin(c, 60ms);
     const Instant killed = c.now();
     c.kill(0);
     ASSERT_TRUE(becomes_owner(c, 1, 300ms)) << c.describe();
@@ -101,10 +62,7 @@ TEST(Members, AMinorityOwnsNothing) {
 TEST(Members, AnOwnerThatSleptFindsItselfReplaced) {
   for (uint64_t seed = 30; seed < 34; ++seed) {
     ClusterInProcess c(members(seed));
-    ASSERT_TRUE(c.boot()) << c.describe();
-    begin_transfers(c);
-    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
-    c.run_for(Duration(c.random().below(30'000'000)));
+    begin(c, 30ms);
     c.pause(0);
     ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
     c.run_for(1300ms);
@@ -122,10 +80,7 @@ TEST(Members, AnOwnerThatIsCutOffOrHalfCutOffIsReplacedByOne) {
   for (const int way : {0, 1, 2}) {  // both directions, what it hears, what it says
     for (uint64_t seed = 40; seed < 43; ++seed) {
       C c(members(seed));
-      ASSERT_TRUE(c.boot()) << c.describe();
-      begin_transfers(c);
-      ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
-      c.run_for(Duration(c.random().below(30'000'000)));
+      begin(c, 30ms);
       if (way != 2) c.cut_all(0, C::in, true);
       if (way != 1) c.cut_all(0, C::out, true);
       ASSERT_TRUE(becomes_owner(c, 1, 1500ms)) << "way " << way << c.describe();
@@ -147,9 +102,7 @@ TEST(Members, AnOwnerThatLosesOneOfItsNetworksHandsOverOnce) {
   for (const C::Network lost : {C::front, C::back}) {
     for (uint64_t seed = 55; seed < 57; ++seed) {
       C c(members(seed));
-      ASSERT_TRUE(c.boot()) << c.describe();
-      begin_transfers(c);
-      ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+      begin(c, 0ms);
       c.cut(0, lost, true);
       ASSERT_TRUE(becomes_owner(c, 1, 1s)) << c.describe();
       EXPECT_TRUE(said(c, 0, "handing over")) << c.describe();
@@ -196,9 +149,7 @@ TEST(Members, ADeafSuccessorDisturbsNobody) {
 TEST(Members, AStandbyThatIsCutOffThePeerNetworkIsRemovedFirstAndCannotClaim) {
   for (uint64_t seed = 60; seed < 64; ++seed) {
     ClusterInProcess c(members(seed));
-    ASSERT_TRUE(c.boot()) << c.describe();
-    begin_transfers(c);
-    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+    begin(c, 0ms);
     c.cut(1, ClusterInProcess::peer, true);
     ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 2); }, 2s)) << c.describe();
     c.forget_voice(1);
@@ -211,9 +162,7 @@ TEST(Members, AStandbyThatIsCutOffThePeerNetworkIsRemovedFirstAndCannotClaim) {
 
 TEST(Members, AMemberThatRestartsBetweenTwoElectionsKeepsItsWord) {
   ClusterInProcess c(members(70));
-  ASSERT_TRUE(c.boot()) << c.describe();
-  begin_transfers(c);
-  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+  begin(c, 0ms);
   c.kill(2);
   c.run_for(20ms);
   c.start(2);
@@ -239,9 +188,7 @@ TEST(Members, AMemberThatRestartsBetweenTwoElectionsKeepsItsWord) {
 TEST(Members, ASuccessorThatStandsStillWhileItWaitsForAMajorityKeepsItsCopies) {
   for (const Duration away : {70ms, 90ms, 150ms, 1500ms}) {
     ClusterInProcess c(members(75));
-    ASSERT_TRUE(c.boot()) << c.describe();
-    begin_transfers(c);
-    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+    begin(c, 0ms);
     c.kill(2);
     c.run_for(20ms);
     c.kill(0);
@@ -259,9 +206,7 @@ TEST(Members, ASuccessorThatStandsStillWhileItWaitsForAMajorityKeepsItsCopies) {
 
 TEST(Members, AHandOverAsksThemToo) {
   ClusterInProcess c(members(80));
-  ASSERT_TRUE(c.boot()) << c.describe();
-  begin_transfers(c);
-  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 100ms)) << c.describe();
+  begin(c, 0ms);
   for (int round = 0; round < 4; ++round) {
     const size_t from = *c.owner(), to = 1 - from;
     ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, from, to); }, 1s)) << c.describe();
@@ -312,9 +257,7 @@ TEST(Members, FourOfFiveInHalvesOwnNothingAndThenTheStandbyGoesOn) {
   using C = ClusterInProcess;
   for (uint64_t seed = 115; seed < 121; ++seed) {
     C c(members(seed, 5));
-    ASSERT_TRUE(c.boot()) << c.describe();
-    begin_transfers(c);
-    ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 200ms)) << c.describe();
+    begin(c, 0ms);
     bool is_split = true;
     for (const C::Network n : {C::front, C::back, C::peer})
       c.network(n).separates = [&, n](const SwitchPort& from, const SwitchPort& to) {
@@ -336,9 +279,7 @@ TEST(Members, FourOfFiveInHalvesOwnNothingAndThenTheStandbyGoesOn) {
 
 TEST(Members, AGroupOfTwoInFiveIsNoMajority) {
   ClusterInProcess c(members(110, 5));
-  ASSERT_TRUE(c.boot()) << c.describe();
-  begin_transfers(c);
-  ASSERT_TRUE(c.run_until([&] { return is_in_sync_set(c, 0, 1); }, 200ms)) << c.describe();
+  begin(c, 0ms);
   // n1 and n3 on one side; on the other the three that are left, n2 among them, which is in sync.
   c.cut_all(0, true);
   ASSERT_TRUE(becomes_owner(c, 1, 1s)) << c.describe();

@@ -12,7 +12,7 @@ def stories(group=None):
         def agree(name=name):
             told[name] = one_story(name, group)
             return not told[name][1]
-        system.wait_until(agree, 1, 0.1)
+        system.wait_until(agree, 3, 0.1)
     return told
 
 

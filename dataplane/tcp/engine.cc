@@ -209,6 +209,8 @@ void Engine::free_leg(uint32_t leg) {
 
 void Engine::close(uint32_t leg, CloseReason reason, Instant now) {
   Connection& c = legs_[leg];
+  if (c.mirrored && c.rx != kNone && groups_[c.group].voice && pipes_[c.rx].logged < pipes_[c.rx].tail)
+    sink_.closes_unlogged(leg);
   const Service* service = find_service(c.service);
   if (service != nullptr) service->application->on_closed(*this, leg, reason, now);
   free_leg(leg);

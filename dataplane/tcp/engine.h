@@ -32,6 +32,9 @@ class SegmentSink {
   // What is sent to key.remote is not acknowledged: the way there may be broken (R1 of RFC 9293
   // section 3.8.3).
   virtual void doubt(const FlowKey& /*key*/) {}
+  // A mirrored leg is about to close, and some of what it has received is not yet in the log: it may reach
+  // the sink all the same, and then the standby needs it, too.
+  virtual void closes_unlogged(uint32_t /*leg*/) {}
   // An answer to a stranger, who has not shown yet that he has the address in whose name he speaks: it goes
   // back to where his segment came from, and nothing is to be kept for it.
   virtual void answer(rte_mbuf* frame, const FlowKey& key, Origin) { transmit(frame, key); }

@@ -202,6 +202,14 @@ ReplicaStatus Worker::replica_status(tcp::GroupIndex group) const {
   return {mirror.epoch, stale ? State::stale : none ? State::none : syncing ? State::syncing : State::synced};
 }
 
+// A backend may say its last bytes, FIN and a reset in one round. Received bytes always have room in the
+// stream (OwnerLog::payload_budget).
+void Worker::closes_unlogged(uint32_t leg) {
+  const tcp::Connection& c = engine_.legs()[leg];
+  if (c.group < hand_overs_.size() && hand_overs_[c.group].phase == HandOver::Phase::released) return;
+  if (mirror::OwnerLog* log = log_for(c.group, c.shard)) log->write(leg, now_);
+}
+
 void Worker::mirror_round(Instant now) {
   for (tcp::GroupIndex group = 0; group < mirrors_.size(); ++group) {
     guard_replicas(group, now);

@@ -229,6 +229,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   // tcp::SegmentSink, mirror::FrameSink, neighbour::Egress
   void transmit(rte_mbuf* frame, const FlowKey& key) override;
   void doubt(const FlowKey& key) override { resolver_.doubt(key.remote, now_); }
+  void closes_unlogged(uint32_t leg) override;
   void answer(rte_mbuf* frame, const FlowKey& key, tcp::Origin origin) override;
   void note_first_packet();
   void transmit_cluster(rte_mbuf* frame) override;

@@ -202,8 +202,9 @@ ReplicaStatus Worker::replica_status(tcp::GroupIndex group) const {
   return {mirror.epoch, stale ? State::stale : none ? State::none : syncing ? State::syncing : State::synced};
 }
 
-// A backend may say its last bytes, FIN and a reset in one round. Received bytes always have room in the
-// stream (OwnerLog::payload_budget).
+// A backend may say its last bytes, FIN and a reset in one round. No more is received in a round than the
+// stream should have room for (OwnerLog::payload_budget); what finds none all the same is lost to the
+// standby.
 void Worker::closes_unlogged(uint32_t leg) {
   const tcp::Connection& c = engine_.legs()[leg];
   if (c.group < hand_overs_.size() && hand_overs_[c.group].phase == HandOver::Phase::released) return;

@@ -1,10 +1,7 @@
 #include "control/appliance/node_control.h"
 
-#include <algorithm>
-#include <bit>
 #include <cstring>
 
-#include "common/check.h"
 #include "control/appliance/wiring.h"
 #include "dataplane/mirror/cluster_frame.h"
 #include "dataplane/wire/ethernet.h"
@@ -13,79 +10,36 @@ namespace understudy::appliance {
 namespace {
 
 constexpr size_t kEventsKept = 256;
-// A successor's clock starts this much ahead of the last value that can have been seen.
-constexpr Duration kClockMargin = 500ms;
 
 using worker::Command;
 using worker::Report;
-
-std::unique_ptr<cluster::Arbiter> make_members(const NodeControl::Settings& settings) {
-  const config::Config& config = *settings.config;
-  cluster::MembersArbiter::Settings members;
-  members.self = settings.node->id;
-  members.boot = settings.boot;
-  for (const config::NodeConfig& node : config.nodes) members.members.emplace_back(node.id, node.name);
-  for (const config::GroupConfig& group : config.groups) members.groups.push_back(group.id);
-  members.lease = config.cluster.lease_length();
-  return std::make_unique<cluster::MembersArbiter>(std::move(members), settings.memory, settings.now);
-}
-
-std::unique_ptr<cluster::Arbiter> make_etcd(const NodeControl::Settings& settings) {
-  invariant(settings.transport != nullptr, "arbiter etcd without a way to etcd");
-  return std::make_unique<etcd::EtcdArbiter>(etcd_settings(*settings.config, *settings.node, settings.boot),
-                                             *settings.transport, settings.now);
-}
-
-std::unique_ptr<cluster::Arbiter> make_arbiter(const NodeControl::Settings& settings) {
-  switch (settings.config->cluster.arbiter) {
-    case config::Arbiter::none:
-      return nullptr;
-    case config::Arbiter::members:
-      return make_members(settings);
-    case config::Arbiter::etcd:
-      return make_etcd(settings);
-  }
-  return nullptr;
-}
 
 }  // namespace
 
 NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random,
                          LogLine log)
     : settings_(settings),
-      workers_(std::move(workers)),
       log_(std::move(log)),
+      workers_(std::move(workers), settings.pool),
+      standbys_(settings.node->id, workers_),
+      promotions_(workers_),
       cluster_id_(cluster_id(settings.config->cluster)),
       controller_(
           cluster::settings_from(*settings.config, *settings.node, settings.boot, settings.macs),
           [this](LogLevel level, std::string_view sentence, Instant when) {
             event(level, "cluster", std::string(sentence), when);
           },
-          Random(random.next()), make_arbiter(settings)),
+          Random(random.next()),
+          make_arbiter(*settings.config, *settings.node, settings.boot, settings.memory, settings.transport,
+                       settings.now)),
       health_(health::pools_from(*settings.config), Random(random.next())),
       witnesses_(witnesses(*settings.config, *settings.node)) {}
-
-NodeControl::~NodeControl() {
-  for (const Report& report : reports_)
-    if (report.kind == Report::Kind::cluster_frame) rte_pktmbuf_free(report.frame);
-}
 
 void NodeControl::event(LogLevel level, const std::string& subject, const std::string& sentence,
                         Instant now) {
   events_.push_back({now, level, subject, sentence});
   if (events_.size() > kEventsKept) events_.pop_front();
   if (log_) log_(events_.back());
-}
-
-void NodeControl::tell(size_t worker, const Command& command) {
-  // The ring is far larger than what control says in a round; a worker that has stopped reading has stopped
-  // working.
-  if (!workers_[worker]->commands().send(command) && command.frame != nullptr)
-    rte_pktmbuf_free(command.frame);
-}
-
-void NodeControl::tell_all(const Command& command) {
-  for (size_t worker = 0; worker < workers_.size(); ++worker) tell(worker, command);
 }
 
 void NodeControl::start(Instant now) {
@@ -100,9 +54,7 @@ std::optional<std::string> NodeControl::hand_over(GroupId group, NodeId to, Inst
 }
 
 bool NodeControl::retired() const {
-  return controller_.retired() && std::ranges::all_of(workers_, [](const worker::Worker* worker) {
-           return worker->status().passing.load(std::memory_order_relaxed) == 0;
-         });
+  return controller_.retired() && !workers_.passing_on();
 }
 
 void NodeControl::on_kept(uint64_t sequence, bool is_kept, Instant now) {
@@ -120,8 +72,7 @@ Instant NodeControl::next_deadline() const {
 void NodeControl::round(Instant now) {
   take_reports(now);
   for (uint16_t worker = 0; worker < workers_.size(); ++worker)
-    controller_.on_worker_progress(worker,
-                                   workers_[worker]->status().progress.load(std::memory_order_relaxed), now);
+    controller_.on_worker_progress(worker, workers_.progress(worker), now);
   watch_mirror(now);
   do_actions(controller_.tick(now), now);
   watch_peers(now);
@@ -130,14 +81,12 @@ void NodeControl::round(Instant now) {
 }
 
 void NodeControl::gather() {
-  Report report;
-  for (worker::Worker* worker : workers_)
-    while (worker->reports().receive(report)) reports_.push_back(report);
+  workers_.gather();
   if (settings_.transport != nullptr) settings_.transport->gather();
 }
 
 void NodeControl::take_reports(Instant now) {
-  for (const Report& report : std::exchange(reports_, {})) take_report(report, now);
+  for (const Report& report : workers_.gathered()) take_report(report, now);
 }
 
 void NodeControl::take_report(const Report& report, Instant now) {
@@ -160,7 +109,7 @@ void NodeControl::take_report(const Report& report, Instant now) {
       // Opening them may itself take longer than dead_after: that is no reason to do it once more.
       if (!report.flag && Duration(report.number) > settings_.config->cluster.dead_after())
         reopen_wished_ = true;
-      if (report.silenced) silence_ = std::max(silence_, report.silence);
+      if (report.silenced) promotions_.on_silence(report.silence);
       do_actions(controller_.on_worker_stall(Duration(report.number), report.silenced, now), now);
       break;
     case Report::Kind::first_packet:
@@ -170,7 +119,7 @@ void NodeControl::take_report(const Report& report, Instant now) {
       note_promoted(report, now);
       break;
     case Report::Kind::handed:
-      note_handed(report, now);
+      if (promotions_.on_handed(report)) do_actions(controller_.on_handed(report.group, now), now);
       break;
     case Report::Kind::hand_over_refused:
       do_actions(controller_.on_hand_over_refused(
@@ -241,109 +190,18 @@ void NodeControl::take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, c
                                  Instant now) {
   do_actions(controller_.on_heartbeat(beat, cluster::LinkId(static_cast<uint8_t>(port)), mac, now), now);
   if (beat.node == settings_.node->id) return;
-  for (const mirror::GroupBeat& group : beat.groups)
-    if (group.role == mirror::GroupRole::owner) {
-      HeardClock& heard = clocks_[group.group];
-      if (group.clock_us >= heard.clock_us) heard = {group.clock_us, now};
-    }
-  if (settings_.node->ports[port].peer) {
-    Peer& peer = peers_[beat.node];
-    if (peer.boot != beat.boot || peer.workers != beat.workers || peer.mac != mac) {
-      peer = {beat.boot, beat.workers, mac, false};
-      std::erase_if(told_stale_, [&](const auto& entry) { return std::get<1>(entry.first) == beat.node; });
-    }
-  }
-  note_dropped(beat);
-}
-
-// Once for each stream that an owner has dropped.
-void NodeControl::note_dropped(const mirror::Heartbeat& beat) {
-  for (const mirror::GroupBeat& says : beat.groups) {
-    if (says.dropped_standby != settings_.node->id) continue;
-    uint32_t& told = told_stale_[{says.group, beat.node, beat.worker}];
-    if (told == says.dropped_generation) continue;
-    told = says.dropped_generation;
-    Command command;
-    command.kind = Command::Kind::mark_stale;
-    command.group = says.group;
-    command.node = beat.node;
-    command.worker = beat.worker;
-    command.number = says.dropped_generation;
-    tell_all(command);
-  }
-}
-
-// Nobody, too, while the node's workers and its address on the peer network are not known yet: that is told
-// when they are.
-void NodeControl::tell_standby(GroupId group, NodeId node) {
-  Command command;
-  command.kind = Command::Kind::standby;
-  command.group = group;
-  if (const auto it = peers_.find(node); it != peers_.end() && it->second.up) {
-    command.node = node;
-    command.boot = it->second.boot;
-    command.workers = it->second.workers;
-    command.mac = it->second.mac;
-  }
-  ++standby_orders_[group];
-  tell_all(command);
-}
-
-// Whatever waits for the standby that workers had is acknowledged when they hear of another one: not before
-// it is clear to everybody that this one is out of date.
-void NodeControl::change_standby(GroupId group, Instant now) {
-  standby_changes_.insert(group);
-  do_actions(controller_.release_standby(group, now), now);
-}
-
-void NodeControl::let_standby_go(GroupId group) {
-  if (standby_changes_.erase(group) > 0) tell_standby(group, controller_.standby_of(group));
-  Command command;
-  command.kind = Command::Kind::drop_standby;
-  command.group = group;
-  ++standby_orders_[group];
-  tell_all(command);
+  promotions_.on_heartbeat(beat, now);
+  if (settings_.node->ports[port].peer) standbys_.on_peer_heartbeat(beat, mac);
+  standbys_.note_dropped(beat);
 }
 
 void NodeControl::watch_peers(Instant now) {
-  for (const cluster::PeerSnapshot& snapshot : controller_.peers(now)) {
-    const auto it = peers_.find(snapshot.node);
-    if (it == peers_.end()) continue;
-    Peer& peer = it->second;
-    const bool up = snapshot.alive && snapshot.boot == peer.boot;
-    if (up == peer.up) continue;
-    peer.up = up;
-    Command command;
-    command.kind = up ? Command::Kind::peer_up : Command::Kind::peer_down;
-    command.node = snapshot.node;
-    command.boot = peer.boot;
-    command.workers = peer.workers;
-    command.mac = peer.mac;
-    tell_all(command);
+  for (const NodeId node : standbys_.watch_peers(controller_.peers(now)))
     for (const config::GroupConfig& group : settings_.config->groups)
-      if (controller_.standby_of(group.id) == snapshot.node) change_standby(group.id, now);
-  }
-}
-
-uint64_t NodeControl::legs(size_t group) const {
-  uint64_t count = 0;
-  for (const worker::Worker* worker : workers_)
-    count += worker->status().groups[group].legs.load(std::memory_order_relaxed);
-  return count;
-}
-
-uint64_t NodeControl::unprotected(size_t group) const {
-  uint64_t count = 0;
-  for (const worker::Worker* worker : workers_)
-    count += worker->status().groups[group].unprotected.load(std::memory_order_relaxed);
-  return count;
-}
-
-uint64_t NodeControl::exempt(size_t group) const {
-  uint64_t count = 0;
-  for (const worker::Worker* worker : workers_)
-    count += worker->status().groups[group].exempt.load(std::memory_order_relaxed);
-  return count;
+      if (controller_.standby_of(group.id) == node) {
+        standbys_.begin_change(group.id);
+        do_actions(controller_.release_standby(group.id, now), now);
+      }
 }
 
 bool NodeControl::owns(GroupId group) const {
@@ -352,46 +210,17 @@ bool NodeControl::owns(GroupId group) const {
          (cluster::is_owner(machine->state()) || machine->state() == cluster::GroupState::claiming);
 }
 
-// The worst of all workers: a group is as ready as its least ready shard.
-cluster::Readiness NodeControl::readiness_of_standby(size_t group) const {
-  uint32_t worst = 2;
-  const auto orders = standby_orders_.find(settings_.config->groups[group].id);
-  for (const worker::Worker* worker : workers_) {
-    const auto& status = worker->status().groups[group];
-    // Until a worker has heard whom to mirror to, its state is that of another standby.
-    const uint32_t obeyed = status.standby_orders.load(std::memory_order_acquire);
-    if (orders != standby_orders_.end() && obeyed != orders->second) worst = 0;
-    worst = std::min(worst, status.stream_state.load(std::memory_order_relaxed));
-  }
-  return worst == 2   ? cluster::Readiness::synced
-         : worst == 1 ? cluster::Readiness::syncing
-                      : cluster::Readiness::none;
-}
-
-// What was mirrored from another owner than the one that is followed now is worth nothing.
-cluster::Readiness NodeControl::readiness_as_standby(size_t group) const {
-  using State = mirror::Replica::State;
-  const auto& followed = controller_.machine(settings_.config->groups[group].id)->followed();
-  bool stale = false;
-  bool none = !followed;
-  bool syncing = false;
-  for (const worker::Worker* worker : workers_) {
-    const worker::ReplicaStatus held = worker->status().groups[group].replica_status();
-    none |= held.state == State::none || (followed && held.epoch != followed->epoch);
-    stale |= held.state == State::stale;
-    syncing |= held.state == State::syncing;
-  }
-  return none      ? cluster::Readiness::none
-         : stale   ? cluster::Readiness::stale
-         : syncing ? cluster::Readiness::syncing
-                   : cluster::Readiness::synced;
-}
-
 cluster::MirrorReport NodeControl::mirror_report(size_t group) const {
   cluster::MirrorReport report;
   const GroupId id = settings_.config->groups[group].id;
-  report.readiness = owns(id) ? readiness_of_standby(group) : readiness_as_standby(group);
-  if (owns(id) && !standby_changes_.contains(id)) report.standby = controller_.standby_of(id);
+  if (owns(id)) {
+    report.readiness = workers_.readiness_of_standby(group, standbys_.orders(id));
+    if (!standbys_.changing(id)) report.standby = controller_.standby_of(id);
+  } else {
+    const auto& followed = controller_.machine(id)->followed();
+    report.readiness =
+        workers_.readiness_as_standby(group, followed ? std::optional(followed->epoch) : std::nullopt);
+  }
   report.legs = static_cast<uint32_t>(legs(group));
   report.legs_unprotected = static_cast<uint32_t>(unprotected(group));
   report.legs_exempt = static_cast<uint32_t>(exempt(group));
@@ -412,7 +241,7 @@ void NodeControl::update_beats(Instant now) {
     Command command;
     command.kind = Command::Kind::reach;
     command.number = reach.front + 256U * reach.back;
-    tell_all(command);
+    workers_.tell_all(command);
   }
   const auto beats = controller_.beat_groups();
   for (size_t i = 0; i < beats.size(); ++i) {
@@ -428,72 +257,17 @@ void NodeControl::update_beats(Instant now) {
     command.group = beats[i].group;
     command.beat = beats[i];
     if (same)
-      tell(0, command);  // whose heartbeats are counted
+      workers_.tell(0, command);  // whose heartbeats are counted
     else
-      tell_all(command);
+      workers_.tell_all(command);
   }
   beats_told_ = beats;
 }
 
-uint64_t NodeControl::clock_for(GroupId group, Instant now) const {
-  const auto margin = static_cast<uint64_t>(to_us(kClockMargin));
-  // Nobody has ever owned it as far as we know: start from the machine's own clock, which has run on since
-  // the last time.
-  const auto own = static_cast<uint64_t>(to_us(now.time_since_epoch()));
-  const auto heard = clocks_.find(group);
-  if (heard == clocks_.end()) return own;
-  return heard->second.clock_us + static_cast<uint64_t>(to_us(now - heard->second.at)) + margin;
-}
-
-void NodeControl::promote(const cluster::Promote& action, Instant now) {
-  Command command;
-  command.kind = Command::Kind::promote;
-  command.group = action.group;
-  command.epoch = action.epoch;
-  command.clock_us = clock_for(action.group, now);
-  command.flag = action.handed;
-  command.silence = silence_;
-  promotions_[action.group] = {command, false, 0};
-  handed_[action.group] = 0;
-  tell(0, command);
-}
-
-// Worker 0 announces the addresses. If another one spoke before that, switches would lead the answers to
-// where the addresses were.
-void NodeControl::promote_the_others(Promotion& promotion) {
-  if (std::exchange(promotion.told_all, true)) return;  // or there is none
-  for (size_t worker = 1; worker < workers_.size(); ++worker) tell(worker, promotion.command);
-}
-
-// Done is what every worker has done.
 void NodeControl::note_promoted(const Report& report, Instant now) {
-  const auto it = promotions_.find(report.group);
-  if (it == promotions_.end() || report.number != it->second.command.epoch.counter) return;
-  Promotion& promotion = it->second;
-  if (report.worker == 0) controller_.note_announced(report.group, promotion.command.epoch, report.when);
-  promote_the_others(promotion);
-  promotion.workers |= uint64_t{1} << report.worker;
-  if (std::popcount(promotion.workers) == static_cast<int>(workers_.size()))
-    do_actions(controller_.on_promoted(report.group, now), now);
-}
-
-// Only whole: each worker holds its share of the connections.
-void NodeControl::note_handed(const Report& report, Instant now) {
-  uint64_t& workers = handed_[report.group];
-  const uint64_t bit = uint64_t{1} << report.worker;
-  workers = report.flag ? workers | bit : workers & ~bit;
-  if (std::popcount(workers) == static_cast<int>(workers_.size()))
-    do_actions(controller_.on_handed(report.group, now), now);
-}
-
-void NodeControl::demote(const cluster::Demote& action) {
-  promote_the_others(promotions_[action.group]);
-  Command command;
-  command.kind = Command::Kind::demote;
-  command.group = action.group;
-  command.epoch = action.epoch;
-  command.flag = action.handed;
-  tell_all(command);
+  const Promotions::Progress progress = promotions_.on_promoted(report);
+  if (progress.announced) controller_.note_announced(report.group, *progress.announced, report.when);
+  if (progress.is_whole) do_actions(controller_.on_promoted(report.group, now), now);
 }
 
 // Before anything is sent that lets others believe that this node is silent, it is.
@@ -512,47 +286,47 @@ void NodeControl::do_actions(const cluster::Actions& actions, Instant now) {
     command.kind = kind;
     command.group = group;
     command.epoch = epoch;
-    command.silence = silence_;
-    tell_all(command);
+    command.silence = promotions_.silence();
+    workers_.tell_all(command);
   };
   for (const cluster::Action& action : actions) {
     if (const auto* wanted = std::get_if<cluster::Promote>(&action)) {
       keep_leases();
-      promote(*wanted, now);
+      promotions_.promote(*wanted, now);
     } else if (const auto* demote = std::get_if<cluster::Demote>(&action)) {
-      this->demote(*demote);
+      promotions_.demote(*demote);
     } else if (const auto* giving = std::get_if<cluster::HandOver>(&action)) {
       Command command;
       command.kind = Command::Kind::hand_over;
       command.group = giving->group;
       command.node = giving->to;
       command.flag = giving->leaves;
-      tell_all(command);
+      workers_.tell_all(command);
     } else if (const auto* follow = std::get_if<cluster::Follow>(&action)) {
       tell_group(Command::Kind::follow, follow->group, follow->epoch);
     } else if (const auto* mirror = std::get_if<cluster::MirrorTo>(&action)) {
-      tell_standby(mirror->group, mirror->standby);
+      standbys_.order(mirror->group, mirror->standby);
     } else if (const auto* mute = std::get_if<cluster::Mute>(&action)) {
-      promote_the_others(promotions_[mute->group]);
-      tell_group(Command::Kind::mute, mute->group);
+      promotions_.mute(mute->group);
     } else if (const auto* unmute = std::get_if<cluster::Unmute>(&action)) {
       keep_leases();
       tell_group(Command::Kind::unmute, unmute->group);
     } else if (std::holds_alternative<cluster::ProbeWitnesses>(action)) {
       probe_witnesses();
     } else if (const auto* ownership = std::get_if<cluster::SendOwnership>(&action)) {
-      for (const auto& payload : ownership->payloads) broadcast(mirror::ClusterFrameKind::ownership, payload);
+      for (const auto& payload : ownership->payloads)
+        workers_.broadcast(mirror::ClusterFrameKind::ownership, payload);
     } else if (std::holds_alternative<cluster::SendSolicit>(action)) {
-      broadcast(mirror::ClusterFrameKind::solicit, {});
+      workers_.broadcast(mirror::ClusterFrameKind::solicit, {});
     } else if (const auto* vote = std::get_if<cluster::SendVote>(&action)) {
       keep_leases();
-      broadcast(mirror::ClusterFrameKind::vote, vote->payload);
+      workers_.broadcast(mirror::ClusterFrameKind::vote, vote->payload);
     } else if (const auto* keep = std::get_if<cluster::Keep>(&action)) {
       if (settings_.keep) settings_.keep(*keep);
     } else if (const auto* drop = std::get_if<cluster::DropCopies>(&action)) {
       tell_group(Command::Kind::drop_copies, drop->group);
     } else if (const auto* removed = std::get_if<cluster::StandbyRemoved>(&action)) {
-      let_standby_go(removed->group);
+      standbys_.let_go(removed->group, controller_.standby_of(removed->group));
     } else if (const auto* said = std::get_if<cluster::Event>(&action)) {
       event(said->level, "cluster", said->sentence, now);
     } else if (const auto* end = std::get_if<cluster::Stop>(&action)) {
@@ -567,19 +341,8 @@ void NodeControl::probe_witnesses() {
     Command command;
     command.kind = Command::Kind::probe;
     command.address = witness;
-    tell(0, command);
+    workers_.tell(0, command);
   }
-}
-
-void NodeControl::broadcast(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload) {
-  Command command;
-  command.kind = Command::Kind::broadcast;
-  command.number = static_cast<uint64_t>(kind);
-  command.frame = rte_pktmbuf_alloc(settings_.pool);
-  if (command.frame == nullptr) return;  // said again within a second
-  auto* room = rte_pktmbuf_append(command.frame, static_cast<uint16_t>(payload.size()));
-  if (!payload.empty()) std::memcpy(room, payload.data(), payload.size());
-  tell(0, command);
 }
 
 void NodeControl::apply_health(const health::HealthOutcome& outcome, Instant now) {
@@ -590,7 +353,7 @@ void NodeControl::apply_health(const health::HealthOutcome& outcome, Instant now
     command.address = check.address;
     command.port = check.port;
     command.when = check.give_up;
-    tell(0, command);
+    workers_.tell(0, command);
   }
   for (const health::BackendChange& change : outcome.changes) {
     Command command;
@@ -598,7 +361,7 @@ void NodeControl::apply_health(const health::HealthOutcome& outcome, Instant now
     command.pool = change.pool;
     command.backend = change.backend;
     command.flag = change.up;
-    tell_all(command);
+    workers_.tell_all(command);
   }
   for (const health::HealthEvent& said : outcome.events) event(said.level, "health", said.sentence, now);
 }

@@ -1,15 +1,15 @@
 #pragma once
 
 #include <deque>
-#include <map>
-#include <mutex>
 #include <optional>
-#include <set>
 #include <string>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "common/random.h"
+#include "control/appliance/promotions.h"
+#include "control/appliance/standbys.h"
+#include "control/appliance/worker_set.h"
 #include "control/cluster/controller.h"
 #include "control/cluster/members_arbiter.h"
 #include "control/config/config.h"
@@ -49,8 +49,6 @@ class NodeControl {
   };
   using LogLine = std::function<void(const NodeEvent&)>;
   NodeControl(const Settings& settings, std::vector<worker::Worker*> workers, Random random, LogLine log);
-
-  ~NodeControl();
   NodeControl(const NodeControl&) = delete;
   NodeControl& operator=(const NodeControl&) = delete;
 
@@ -78,78 +76,40 @@ class NodeControl {
   const std::deque<NodeEvent>& events() const { return events_; }
   void event(LogLevel level, const std::string& subject, const std::string& sentence, Instant now);
   // Counts over all workers.
-  uint64_t legs(size_t group) const;
-  uint64_t unprotected(size_t group) const;
-  uint64_t exempt(size_t group) const;
+  uint64_t legs(size_t group) const { return workers_.legs(group); }
+  uint64_t unprotected(size_t group) const { return workers_.unprotected(group); }
+  uint64_t exempt(size_t group) const { return workers_.exempt(group); }
   bool owns(GroupId group) const;
 
  private:
-  struct Peer {
-    BootId boot;
-    uint16_t workers = 0;
-    MacAddress mac;  // on the peer network
-    bool up = false;
-  };
-  struct Promotion {
-    worker::Command command;
-    bool told_all = true;
-    uint64_t workers = 0;  // that have done it, as bits
-  };
-  struct HeardClock {
-    uint64_t clock_us = 0;
-    Instant at;
-  };
-
   void take_reports(Instant now);
   void take_report(const worker::Report& report, Instant now);
   void take_cluster_frame(const worker::Report& report, Instant now);
   void take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, const MacAddress& mac, Instant now);
   void do_actions(const cluster::Actions& actions, Instant now);
-  void promote(const cluster::Promote& action, Instant now);
-  void demote(const cluster::Demote& action);
   void note_promoted(const worker::Report& report, Instant now);
-  void note_handed(const worker::Report& report, Instant now);
-  void broadcast(mirror::ClusterFrameKind kind, std::span<const uint8_t> payload);
   void probe_witnesses();
   void apply_health(const health::HealthOutcome& outcome, Instant now);
-  void note_dropped(const mirror::Heartbeat& beat);
-  void tell_standby(GroupId group, NodeId node);
-  void change_standby(GroupId group, Instant now);
-  void let_standby_go(GroupId group);
   void keep_leases();
   void watch_peers(Instant now);
   void watch_mirror(Instant now);
   void update_beats(Instant now);
-  void promote_the_others(Promotion& promotion);
-  void tell_all(const worker::Command& command);
-  void tell(size_t worker, const worker::Command& command);
   cluster::MirrorReport mirror_report(size_t group) const;
-  cluster::Readiness readiness_of_standby(size_t group) const;
-  cluster::Readiness readiness_as_standby(size_t group) const;
-  uint64_t clock_for(GroupId group, Instant now) const;
 
   const Settings settings_;
-  std::vector<worker::Worker*> workers_;
   LogLine log_;
+  WorkerSet workers_;
+  Standbys standbys_;
+  Promotions promotions_;
   uint32_t cluster_id_;
   cluster::Controller controller_;
   health::HealthChecker health_;
   std::vector<IpAddress> witnesses_;
-  std::map<NodeId, Peer> peers_;
-  std::map<GroupId, HeardClock> clocks_;
-  std::map<GroupId, Promotion> promotions_;
-  std::set<GroupId> standby_changes_;           // workers hear of it when the one they had is removed
-  std::map<GroupId, uint32_t> standby_orders_;  // how often workers were told of a standby
-  std::map<GroupId, uint64_t> handed_;          // workers that hold all that the owner has released
-  // Streams to us that their owner has dropped: (group, owner, its worker) -> generation.
-  std::map<std::tuple<GroupId, NodeId, uint16_t>, uint32_t> told_stale_;
   std::vector<mirror::GroupBeat> beats_told_;
-  std::vector<worker::Report> reports_;  // gathered
   std::optional<cluster::Reach> reach_told_;
   std::deque<NodeEvent> events_;
   std::optional<std::string> stop_;
   bool reopen_wished_ = false;
-  uint32_t silence_ = 0;  // of worker::SharedSigns::silences, the last one that was reported
 };
 
 }  // namespace understudy::appliance

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "common/check.h"
+#include "control/etcd/etcd_arbiter.h"
 #include "dataplane/mirror/heartbeat.h"
 
 namespace understudy::appliance {
@@ -53,6 +55,37 @@ static_assert(static_cast<int>(config::ApplicationKind::tally) ==
               static_cast<int>(worker::ApplicationKind::tally));
 static_assert(config::kGroupsMax == mirror::kHeartbeatGroupsMax);
 static_assert(static_cast<int>(config::Ecn::request) == static_cast<int>(tcp::Ecn::request));
+
+cluster::MembersArbiter::Settings members_settings(const config::Config& config,
+                                                   const config::NodeConfig& node, BootId boot) {
+  cluster::MembersArbiter::Settings settings;
+  settings.self = node.id;
+  settings.boot = boot;
+  for (const config::NodeConfig& each : config.nodes) settings.members.emplace_back(each.id, each.name);
+  for (const config::GroupConfig& group : config.groups) settings.groups.push_back(group.id);
+  settings.lease = config.cluster.lease_length();
+  return settings;
+}
+
+// Names of keys are those of the configuration: nodes of the same cluster find the same key.
+etcd::EtcdArbiter::Settings etcd_settings(const config::Config& config, const config::NodeConfig& node,
+                                          BootId boot) {
+  const config::ClusterConfig& cluster = config.cluster;
+  etcd::EtcdArbiter::Settings settings;
+  settings.self = node.id;
+  settings.boot = boot;
+  for (const config::NodeConfig& each : config.nodes) settings.nodes.emplace_back(each.id, each.name);
+  for (const config::GroupConfig& group : config.groups)
+    settings.groups.push_back({.id = group.id,
+                               .key = cluster.etcd->prefix + cluster.name + "/" + group.name,
+                               .candidates = group.successors});
+  settings.lease = cluster.lease_length();
+  settings.timeout = cluster.etcd_timeout();
+  settings.renew_before = settings.lease * 5 / 16;
+  settings.renew_before_by_swap = settings.lease * 5 / 8;
+  settings.retry = settings.lease / 8;
+  return settings;
+}
 
 }  // namespace
 
@@ -123,24 +156,19 @@ std::vector<worker::LeasedPort::Address> leased_addresses(const config::Config& 
   return addresses;
 }
 
-// Names of keys are those of the configuration: nodes of the same cluster find the same key.
-etcd::EtcdArbiter::Settings etcd_settings(const config::Config& config, const config::NodeConfig& node,
-                                          BootId boot) {
-  const config::ClusterConfig& cluster = config.cluster;
-  etcd::EtcdArbiter::Settings settings;
-  settings.self = node.id;
-  settings.boot = boot;
-  for (const config::NodeConfig& each : config.nodes) settings.nodes.emplace_back(each.id, each.name);
-  for (const config::GroupConfig& group : config.groups)
-    settings.groups.push_back({.id = group.id,
-                               .key = cluster.etcd->prefix + cluster.name + "/" + group.name,
-                               .candidates = group.successors});
-  settings.lease = cluster.lease_length();
-  settings.timeout = cluster.etcd_timeout();
-  settings.renew_before = settings.lease * 5 / 16;
-  settings.renew_before_by_swap = settings.lease * 5 / 8;
-  settings.retry = settings.lease / 8;
-  return settings;
+std::unique_ptr<cluster::Arbiter> make_arbiter(const config::Config& config, const config::NodeConfig& node,
+                                               BootId boot, const cluster::KeptMemory& memory,
+                                               etcd::Transport* transport, Instant now) {
+  switch (config.cluster.arbiter) {
+    case config::Arbiter::none:
+      return nullptr;
+    case config::Arbiter::members:
+      return std::make_unique<cluster::MembersArbiter>(members_settings(config, node, boot), memory, now);
+    case config::Arbiter::etcd:
+      invariant(transport != nullptr, "arbiter etcd without a way to etcd");
+      return std::make_unique<etcd::EtcdArbiter>(etcd_settings(config, node, boot), *transport, now);
+  }
+  return nullptr;
 }
 
 std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node) {

@@ -3,8 +3,9 @@
 #include <memory>
 #include <vector>
 
+#include "control/cluster/members_arbiter.h"
 #include "control/config/config.h"
-#include "control/etcd/etcd_arbiter.h"
+#include "control/etcd/transport.h"
 #include "dataplane/worker/settings.h"
 
 namespace understudy::appliance {
@@ -26,9 +27,11 @@ uint32_t cluster_id(const config::ClusterConfig& cluster);
 // The addresses of groups: frames that speak for them leave only while a lease lives.
 std::vector<worker::LeasedPort::Address> leased_addresses(const config::Config& config);
 
-// For the arbiter etcd.
-etcd::EtcdArbiter::Settings etcd_settings(const config::Config& config, const config::NodeConfig& node,
-                                          BootId boot);
+// The arbiter that the configuration names: nothing for `none`. `memory` is what a former life of a member
+// has kept; `transport` the way to etcd, which outlives the arbiter.
+std::unique_ptr<cluster::Arbiter> make_arbiter(const config::Config& config, const config::NodeConfig& node,
+                                               BootId boot, const cluster::KeptMemory& memory,
+                                               etcd::Transport* transport, Instant now);
 
 // Addresses whose answer shows that this node's networks work: gateways and backends that are on-link.
 std::vector<IpAddress> witnesses(const config::Config& config, const config::NodeConfig& node);

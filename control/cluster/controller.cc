@@ -363,6 +363,10 @@ Surroundings Controller::surroundings(const Group& group, Instant now) const {
     around.highest_epoch = std::max(group.highest, arbiter_->highest(group.machine->settings().group));
     around.obstacle = arbiter_->obstacle(peers_.size() - silent_peers(now).size());
   }
+  around.is_deaf = a_worker_hangs(now);
+  const auto later = peers_.find(group.highest.node);
+  if (group.highest > group.machine->epoch() && later != peers_.end())
+    around.later_owner = {later->first, later->second.boot, group.highest, name_of_node(later->first)};
   const Readiness own = group.machine->readiness();
   const bool holds_legs = own == Readiness::syncing || own == Readiness::synced;
   const auto& followed = group.machine->followed();
@@ -372,8 +376,6 @@ Surroundings Controller::surroundings(const Group& group, Instant now) const {
     const PeerGroup& says = found->second;
     if (says.role == mirror::GroupRole::owner && says.epoch.node == node)
       around.other_owner = HeardOwner{node, peer.boot, says.epoch, name_of_node(node)};
-    if (says.role == mirror::GroupRole::fenced && says.epoch > group.machine->epoch())
-      around.higher_fenced = true;
     const bool mirrors = says.role == mirror::GroupRole::standby && !says.legs_stale;
     if (mirrors || !holds_legs) around.candidates.push_back(node);
     if (holds_legs || (followed && followed->node == node)) continue;

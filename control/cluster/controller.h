@@ -253,6 +253,7 @@ class Controller {
   std::vector<NodeId> silent_peers(Instant now) const;
   void watch_links(Instant now, Actions& actions);
   void watch_own_workers(Instant now, Actions& actions);
+  bool a_worker_hangs(Instant now) const;
   Surroundings surroundings(const Group& group, Instant now) const;
   OwnerSignals signals(const PeerView& peer, BootId followed, GroupId group) const;
   Evidence evidence(NodeId owner, GroupId group, const OwnerSignals& heard, Instant now) const;

@@ -61,6 +61,11 @@ void Controller::watch_own_workers(Instant now, Actions& actions) {
   }
 }
 
+bool Controller::a_worker_hangs(Instant now) const {
+  return std::ranges::any_of(
+      own_workers_, [&](const auto& own) { return now - own.second.grew_at > 2 * settings_.interval; });
+}
+
 Actions Controller::on_promoted(GroupId id, Instant now) {
   Actions actions;
   enter(now, actions);

@@ -127,7 +127,8 @@ struct FailoverInput {
 struct Surroundings {
   Epoch highest_epoch;                    // seen anywhere, from anybody
   std::optional<HeardOwner> other_owner;  // a live node says now that it owns, whatever its epoch
-  bool higher_fenced = false;             // a live node is fenced, too, with an epoch above ours
+  std::optional<HeardOwner> later_owner;  // another node has owned it under an epoch above ours
+  bool is_deaf = false;                   // a worker of this node hangs: not all that is said is heard
   std::optional<std::string> obstacle;    // why it is of no use to ask the arbiter now
   bool better_holder = false;             // a live node holds this group's connections, fresher than ours
   std::vector<NodeId> candidates;  // live nodes that may want the group as we do: as up to date as we are

@@ -59,10 +59,9 @@ void FailoverMachine::unfence(Turn& turn) {
     return;
   }
   if (settings_.asks) return ask_for_lease(turn);
-  if (turn.around.higher_fenced) {  // both were away: the higher epoch comes back first
-    listen_longer(turn);
-    return;
-  }
+  if (turn.around.is_deaf) return listen_longer(turn);
+  // Or with a higher one, and has fallen silent, too: what is here is older than what it has said.
+  if (turn.around.later_owner) return step_down(*turn.around.later_owner, turn);
   speak_again("nobody took over meanwhile", turn);
 }
 

@@ -166,6 +166,28 @@ TEST(FailoverTable, ASupersededOwnerIsMutedBeforeItIsDemoted) {
   EXPECT_EQ(rig.log.back(), "group web: fenced -> standby(stale): replaced by n1");
 }
 
+TEST(FailoverTable, WhoWasAwayStandsByWhenAnybodyHasOwnedSinceEvenIfThatOneIsSilentNow) {
+  Rig rig;
+  rig.bring_to(S::fenced);
+  rig.around.later_owner = HeardOwner{NodeId(1), BootId(1), {9, NodeId(1)}, "n1"};
+  rig.wait_for_deadline();
+  EXPECT_EQ(rig.machine.state(), S::standby_stale);
+  EXPECT_EQ(rig.count<Unmute>(), 0U);
+}
+
+TEST(FailoverTable, WhoWasAwayStaysSilentAsLongAsAWorkerHangs) {
+  Rig rig;
+  rig.bring_to(S::fenced);
+  rig.around.is_deaf = true;
+  for (int i = 0; i < 5; ++i) rig.wait_for_deadline();
+  EXPECT_EQ(rig.machine.state(), S::fenced);
+  rig.around.is_deaf = false;
+  const Instant hears = rig.now;
+  while (rig.machine.state() == S::fenced) rig.wait_for_deadline();
+  EXPECT_EQ(rig.machine.state(), S::owner_protected);
+  EXPECT_GE(rig.now - hears, 100ms) << "what it could not hear before";
+}
+
 TEST(FailoverTable, ADenialIsToldOnceAndTheNextBallotIsAboveAllThatItNames) {
   Rig rig(true, true);
   rig.bring_to(S::requesting);

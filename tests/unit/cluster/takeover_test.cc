@@ -144,6 +144,23 @@ TEST(Takeover, APausedOwnerWithoutStandbyCarriesOnWithItsEpoch) {
   EXPECT_EQ(cluster.node(1).speaks, epoch);
 }
 
+TEST(Takeover, APausedOwnerWhoseSuccessorRetiresMeanwhileDoesNotGoOnWithItsOldEpoch) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    SettledPair cluster({.seed = seed});
+    cluster.pause(1);
+    cluster.isolate(1, 2);  // what came in meanwhile is thrown away
+    ASSERT_TRUE(cluster.run_until([&] { return cluster.owns(2); }, 1s)) << cluster.describe();
+    const Epoch epoch = *cluster.node(2).speaks;
+    cluster.act(2, [&](Controller& controller) { return controller.retire(cluster.now()); });
+    cluster.run(Duration(cluster.random().below(400'000'000)));
+    cluster.heal();
+    cluster.resume(1);
+    ASSERT_TRUE(cluster.run_until([&] { return cluster.owns(1) && !cluster.node(1).muted; }, 5s))
+        << cluster.describe();
+    EXPECT_GT(cluster.node(1).speaks, epoch) << seed;
+  }
+}
+
 TEST(Takeover, APausedStandbyDoesNotSuspectAHealthyOwner) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     SettledPair cluster({.seed = seed});

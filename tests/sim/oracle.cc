@@ -69,6 +69,7 @@ void Oracle::observe(size_t node, std::span<const uint8_t> frame, Instant given,
     ++counts_.segments;
     counts_.resets += segment->has(kRst);
     counts_.late_words += late;
+    if (late && segment->has(kSyn)) late_syns_.insert(flow_of(*segment));
     if (late) return;
     take_word(node, segment->has(kRst) || segment->has(kFin), now);
   }
@@ -101,14 +102,18 @@ void Oracle::take_word(size_t node, bool is_forbidden_late, Instant now) {
 
 void Oracle::judge(const Tcp& s, bool from_node, Instant now) {
   Direction& d = directions_[flow_of(s)];
-  Direction& other = directions_[{uint64_t{s.destination} << 16 | s.destination_port,
-                                  uint64_t{s.source} << 16 | s.source_port}];
+  Direction& other = directions_[reverse(flow_of(s))];
   if (s.has(kRst)) return;
   if (s.has(kSyn) && (!d.begun || d.iss != s.seq)) {
-    d = Direction{.begun = true, .iss = s.seq};
-    if (!s.has(kAck)) other = Direction();  // a new connection on an old tuple
+    const bool is_stray = s.has(kAck) && late_syns_.contains(reverse(flow_of(s)));
+    d = Direction{.begun = true, .is_stray = is_stray, .iss = s.seq};
+    other.is_stray = is_stray;
+    if (!s.has(kAck)) {  // a new connection on an old tuple
+      other = Direction();
+      late_syns_.erase(flow_of(s));
+    }
   }
-  if (!d.begun) return;
+  if (!d.begun || d.is_stray) return;
   if (s.has(kSyn)) {
     d.scale = s.scale.value_or(0);
     d.scale_applies = s.scale.has_value();

@@ -35,7 +35,7 @@ class Oracle {
   };
   Oracle(const Settings& settings, Complain complain) : settings_(settings), complain_(std::move(complain)) {}
 
-  // A frame enters a switch. `node` is the slot of the node it comes from; kHost: a client or a backend. The
+  // A frame goes onto a wire. `node` is the slot of the node it comes from; kHost: a client or a backend. The
   // node gave it to its port at `given`: what a device had held back since before another node began to speak
   // is no word against that one.
   static constexpr size_t kHost = SIZE_MAX;
@@ -59,6 +59,7 @@ class Oracle {
   using Flow = std::array<uint64_t, 2>;  // (source, port), (destination, port)
   struct Direction {
     bool begun = false;
+    bool is_stray = false;  // of a connection that a host opened for the SYN of a former owner
     uint32_t iss = 0;
     uint8_t scale = 0;
     bool scale_applies = false;
@@ -89,6 +90,7 @@ class Oracle {
   void judge_timestamp(const Tcp& segment, Direction& d, const Direction& other);
   void judge_acknowledgement(const Tcp& segment, Direction& d, Direction& other, Instant now);
   void complain(const Tcp& segment, const std::string& what);
+  static Flow reverse(const Flow& flow) { return {flow[1], flow[0]}; }
   static Flow flow_of(const Tcp& s) {
     return {uint64_t{s.source} << 16 | s.source_port, uint64_t{s.destination} << 16 | s.destination_port};
   }
@@ -96,6 +98,7 @@ class Oracle {
   Settings settings_;
   Complain complain_;
   std::map<Flow, Direction> directions_;
+  std::set<Flow> late_syns_;
   Tenure before_, current_;
   Counts counts_;
 };

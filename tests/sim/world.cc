@@ -98,8 +98,10 @@ void World::make_networks() {
     }
     networks_[n]->observer = [this](const SwitchPort& from, std::span<const uint8_t> frame) {
       const uint8_t slot = from.mac().bytes()[4];
-      oracle_->observe(slot < kFirstSlotMac ? Oracle::kHost : size_t{slot} - kFirstSlotMac, frame,
-                       from.given_at(), now_);
+      // Where the wire is cut nothing is said or promised to anybody.
+      if (!from.cut_out)
+        oracle_->observe(slot < kFirstSlotMac ? Oracle::kHost : size_t{slot} - kFirstSlotMac, frame,
+                         from.given_at(), now_);
       if (arbitrated() && slot >= kFirstSlotMac)
         take_word_of(size_t{slot} - kFirstSlotMac, frame, from.given_at() < now_);
       if (settings_.trace) trace(describe_frame(frame));

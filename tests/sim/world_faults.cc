@@ -20,7 +20,7 @@ bool World::is_speaking(size_t slot) const {
   const NodeInProcess* node = slots_[slot].node.get();
   if (node == nullptr || node->paused()) return false;
   for (size_t w = 0; w < node->workers(); ++w)
-    if (node->worker_paused(w, now_)) return false;
+    if (node->worker_paused(w, now_) || !node->worker(w).engine().group(0).voice) return false;
   return cluster::is_owner(node->control().controller().machine(GroupId(1))->state());
 }
 

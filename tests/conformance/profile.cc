@@ -7,6 +7,12 @@
 namespace understudy::conformance {
 namespace {
 
+template <class Number>
+bool read_number(std::string_view text, Number& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
 Status apply_flag(std::string_view flag, AdapterFlags& flags) {
   if (flag == "profile=linux") {
     flags.profile = Profile::linux_like;
@@ -19,16 +25,16 @@ Status apply_flag(std::string_view flag, AdapterFlags& flags) {
   } else if (flag == "failover=every_event") {
     flags.failover = Failover::every_event;
   } else if (constexpr std::string_view kCrash = "failover=crash_at="; flag.starts_with(kCrash)) {
-    const std::string_view number = flag.substr(kCrash.size());
-    const auto [end, error] =
-        std::from_chars(number.data(), number.data() + number.size(), flags.crash_event);
-    if (error != std::errc() || end != number.data() + number.size() || number.empty())
+    if (!read_number(flag.substr(kCrash.size()), flags.crash_event))
       return Error{"so_flags: `" + std::string(flag) + "`: crash_at takes the number of an event, from 1"};
     flags.failover = Failover::crash_at;
+  } else if (constexpr std::string_view kMtu = "mtu="; flag.starts_with(kMtu)) {
+    if (!read_number(flag.substr(kMtu.size()), flags.mtu) || flags.mtu < 68)
+      return Error{"so_flags: `" + std::string(flag) + "`: mtu takes a number of bytes, 68 to 65535"};
   } else {
     return Error{"so_flags: `" + std::string(flag) +
-                 "` is not known; there are profile=linux|freebsd and "
-                 "failover=never|every_event|crash_at=K and sysctls=follow|ignore"};
+                 "` is not known; there are profile=linux|freebsd, failover=never|every_event|crash_at=K, "
+                 "sysctls=follow|ignore and mtu=BYTES"};
   }
   return {};
 }
@@ -51,6 +57,7 @@ ProfileSettings settings_of(const AdapterFlags& flags) {
   ProfileSettings s;
   s.failover = flags.failover;
   s.crash_event = flags.crash_event;
+  s.engine.mtu = flags.mtu;
   s.engine.legs = 64;
   s.engine.active_legs = 64;
   s.engine.chunks = 8192;

@@ -23,11 +23,13 @@ struct AdapterFlags {
   Profile profile = Profile::linux_like;
   Failover failover = Failover::never;
   uint64_t crash_event = 0;
+  uint16_t mtu = 1500;
   bool follows_sysctls = true;  // linux_like: what a script sets is the engine's (system_settings.h)
 };
 
-// `profile=linux|freebsd`, `failover=never|every_event|crash_at=K`, `sysctls=follow|ignore`, separated by
-// spaces or commas. An empty text is the default.
+// `profile=linux|freebsd`, `failover=never|every_event|crash_at=K`, `sysctls=follow|ignore`, `mtu=BYTES` of
+// the link (the tool tells no shared object of its own --mtu), separated by spaces or commas. An empty text
+// is the default.
 Result<AdapterFlags> parse_flags(std::string_view text);
 
 struct ProfileSettings {

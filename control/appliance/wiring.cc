@@ -64,6 +64,8 @@ cluster::MembersArbiter::Settings members_settings(const config::Config& config,
   for (const config::NodeConfig& each : config.nodes) settings.members.emplace_back(each.id, each.name);
   for (const config::GroupConfig& group : config.groups) settings.groups.push_back(group.id);
   settings.lease = config.cluster.lease_length();
+  settings.dead_after = config.cluster.dead_after();
+  settings.cold_after = config.cluster.cold_takeover_after;
   return settings;
 }
 
@@ -80,6 +82,7 @@ etcd::EtcdArbiter::Settings etcd_settings(const config::Config& config, const co
                                .key = cluster.etcd->prefix + cluster.name + "/" + group.name,
                                .candidates = group.successors});
   settings.lease = cluster.lease_length();
+  settings.cold_after = cluster.cold_takeover_after;
   settings.timeout = cluster.etcd_timeout();
   settings.renew_before = settings.lease * 5 / 16;
   settings.renew_before_by_swap = settings.lease * 5 / 8;

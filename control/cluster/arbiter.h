@@ -65,6 +65,9 @@ class Arbiter {
   // As owner under `epoch`: not to speak from this moment on. Instant::min() without a lease, kNever where
   // leases are not used.
   virtual Instant lease_until(GroupId group, Epoch epoch) const = 0;
+  // Whether this node, as standby, candidate or silent owner, holds connections of the group that it may
+  // resume.
+  virtual void hold(GroupId, bool) {}
   // Why it is of no use to ask for a group while `heard` other nodes are heard, as a sentence; nothing: it
   // is.
   virtual std::optional<std::string> obstacle(size_t heard) const = 0;

@@ -469,6 +469,8 @@ void Controller::feed(Group& group, const FailoverInput& input, Actions& actions
   Actions done;
   group.machine->handle(input, surroundings(group, input.now), done);
   group.highest = std::max(group.highest, group.machine->epoch());
+  if (arbiter_ != nullptr)
+    arbiter_->hold(group.machine->settings().group, group.machine->holds_connections());
   for (Action& action : done) {
     if (std::holds_alternative<SendOwnership>(action))
       want_ownership(input.now);

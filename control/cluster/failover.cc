@@ -105,6 +105,12 @@ GroupState FailoverMachine::owner_state() const {
   return GroupState::owner_unprotected;
 }
 
+bool FailoverMachine::holds_connections() const {
+  const bool wants =
+      is_standby(state_) || state_ == GroupState::suspecting || state_ == GroupState::requesting;
+  return state_ == GroupState::fenced || (wants && followed_ && holds_legs());
+}
+
 bool FailoverMachine::is_followed(const HeardOwner& owner) const {
   return followed_ && followed_->node == owner.node && followed_->boot == owner.boot &&
          followed_->epoch == owner.epoch;

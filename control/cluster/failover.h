@@ -178,6 +178,8 @@ class FailoverMachine {
   NodeId giver() const {
     return state_ == GroupState::requesting && candidacy_.handed && followed_ ? followed_->node : NodeId();
   }
+  // As standby, candidate, or silent owner: connections that it may resume.
+  bool holds_connections() const;
   // What the arbiter has said last against this node; empty: nothing.
   const std::string& denial() const { return denial_; }
 

@@ -19,7 +19,8 @@ using Kind = VoteMessage::Kind;
 }  // namespace
 
 MembersArbiter::MembersArbiter(Settings settings, const KeptMemory& memory, Instant now)
-    : settings_(std::move(settings)), votes_{settings_.members.size(), settings_.lease} {
+    : settings_(std::move(settings)),
+      votes_{settings_.members.size(), settings_.lease, settings_.cold_after} {
   const auto kept =
       memory.state == KeptMemory::State::readable ? decode_promises(memory.bytes) : std::nullopt;
   const bool lost = memory.state != KeptMemory::State::none && !kept;
@@ -34,7 +35,8 @@ MembersArbiter::MembersArbiter(Settings settings, const KeptMemory& memory, Inst
                               .asking = {},
                               .owned = {},
                               .recording = {},
-                              .echoed = {}});
+                              .echoed = {},
+                              .holder_heard = {}});
   }
   if (lost)
     actions_.push_back(Event{LogLevel::error,
@@ -119,7 +121,7 @@ void MembersArbiter::claim(const Claim& claim, Instant now) {
                               .repeat_at = now + settings_.repeat,
                               .quiet_since = now});
   send_request(claim.group, *group.asking);
-  const TakeoverAnswer own = group.member.ask(request, now);
+  const TakeoverAnswer own = group.member.ask(request, now, holder_lives(group, settings_.self, now));
   const uint32_t question = group.asking->question;
   when_kept([=, this, id = claim.group](Instant then) { hear(id, settings_.self, question, own, then); },
             now);
@@ -339,6 +341,12 @@ void MembersArbiter::on_beat(const mirror::Heartbeat& beat, Instant received) {
     Group& group = found->second;
     if (group.owned && says.echoed == group.owned->epoch)
       group.owned->lease.echoed(beat.node, says.echo_number);
+    const bool holds = says.role == mirror::GroupRole::fenced ||
+                       (says.role == mirror::GroupRole::standby && !says.legs_stale);
+    if (holds)
+      group.holder_heard[beat.node] = received;
+    else
+      group.holder_heard.erase(beat.node);
     const bool owns = says.role == mirror::GroupRole::owner && says.leased && says.epoch.node == beat.node;
     if (!owns || !group.member.hear_owner(says.epoch, received)) continue;
     when_kept(
@@ -358,10 +366,21 @@ void MembersArbiter::fill(mirror::GroupBeat& beat) const {
   beat.echo_number = found->second.echo_number;
 }
 
+// Somebody else than the candidate, who is in sync as far as this member knows.
+bool MembersArbiter::holder_lives(const Group& group, NodeId candidate, Instant now) const {
+  const InSyncRecord& record = group.member.kept().record;
+  const auto counts = [&](NodeId node) { return node != candidate && record.holds(node); };
+  return (group.holds && counts(settings_.self)) ||
+         std::ranges::any_of(group.holder_heard, [&](const auto& heard) {
+           return counts(heard.first) && now < heard.second + settings_.dead_after;
+         });
+}
+
 // A record that has not reached this member yet may come with the question: whoever it names is in sync.
 void MembersArbiter::answer(GroupId id, Group& group, const VoteMessage& question, Instant now) {
   group.member.learn(question.record);
-  const TakeoverAnswer given = group.member.ask(question.request, now);
+  const bool holder = holder_lives(group, question.request.ballot.node, now);
+  const TakeoverAnswer given = group.member.ask(question.request, now, holder);
   const VoteMessage message{.kind = Kind::answer,
                             .group = id,
                             .asker = question.asker,

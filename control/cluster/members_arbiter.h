@@ -40,6 +40,8 @@ class MembersArbiter final : public Arbiter {
     std::vector<GroupId> groups;
     Duration lease = 80ms;
     Duration repeat = 10ms;  // of what nobody has answered
+    Duration dead_after = 100ms;
+    Duration cold_after = 3s;  // see VoteSettings
   };
   MembersArbiter(Settings settings, const KeptMemory& memory, Instant now);
 
@@ -50,6 +52,7 @@ class MembersArbiter final : public Arbiter {
   bool is_recorded(GroupId group, Epoch epoch, NodeId standby) const override;
   Epoch highest(GroupId group) const override;
   Instant lease_until(GroupId group, Epoch epoch) const override;
+  void hold(GroupId group, bool holds) override { groups_.at(group).holds = holds; }
   std::optional<std::string> obstacle(size_t heard) const override;
   std::string why_lease_ended(GroupId group) const override;
   void on_beat_sent(uint32_t number, Instant sent) override;
@@ -95,6 +98,8 @@ class MembersArbiter final : public Arbiter {
     Epoch void_from;  // see TakeoverRequest
     Epoch echoed;     // what heartbeats may say: it is on disk
     uint32_t echo_number = 0;
+    bool holds = false;                      // this node, connections
+    std::map<NodeId, Instant> holder_heard;  // who said that it holds some -> when last
   };
   struct Deferred {
     uint64_t sequence;
@@ -107,6 +112,7 @@ class MembersArbiter final : public Arbiter {
   void send_request(GroupId id, const Asking& asking);
   void send_record(GroupId id, const Recording& recording);
   void note_life(NodeId node, BootId boot, Instant now);
+  bool holder_lives(const Group& group, NodeId candidate, Instant now) const;
   void answer(GroupId id, Group& group, const VoteMessage& question, Instant now);
   void hear(GroupId id, NodeId from, uint32_t question, const TakeoverAnswer& answer, Instant now);
   void weigh(GroupId id, Group& group, Instant now);

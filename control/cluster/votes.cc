@@ -18,6 +18,8 @@ std::string_view explain(VoteReason reason) {
       return "it has granted a higher ballot";
     case VoteReason::not_in_sync:
       return "the candidate does not hold what the last owner promised";
+    case VoteReason::holder_lives:
+      return "somebody is heard who holds the connections, and the owner has not been silent for long";
   }
   return "unknown";
 }
@@ -27,12 +29,15 @@ VoteMember::VoteMember(const VoteSettings& settings, const std::optional<KeptPro
   if (kept) kept_ = *kept;
 }
 
-VoteReason VoteMember::judge(const TakeoverRequest& request, Instant now) const {
+VoteReason VoteMember::judge(const TakeoverRequest& request, Instant now, bool holder_lives) const {
   if (now < silent_until_) return VoteReason::restarted;
   if (memory_lost_) return VoteReason::memory_lost;
   if (request.ballot < kept_.promised) return VoteReason::promised_higher;
   const bool waits_for_another = now < embargo_until_ && request.ballot.node != kept_.promised.node;
   if (waits_for_another) return VoteReason::lease_is_live;
+  // For a while only: who is in sync may be unable to get a majority.
+  if (request.cold && holder_lives && now < owner_heard_ + settings_.cold_after)
+    return VoteReason::holder_lives;
   const InSyncRecord& record = kept_.record;
   const bool somebody_owned = record.epoch != Epoch();
   const bool in_sync = request.followed == record.epoch && record.holds(request.ballot.node);
@@ -41,9 +46,9 @@ VoteReason VoteMember::judge(const TakeoverRequest& request, Instant now) const 
 }
 
 // The promise is also an embargo: the candidate's lease runs from before it asked.
-TakeoverAnswer VoteMember::ask(const TakeoverRequest& request, Instant now) {
+TakeoverAnswer VoteMember::ask(const TakeoverRequest& request, Instant now, bool holder_lives) {
   forget_former(request, now);
-  const VoteReason reason = judge(request, now);
+  const VoteReason reason = judge(request, now, holder_lives);
   if (reason == VoteReason::granted) {
     add_layer(request.ballot);
     kept_.promised = request.ballot;
@@ -93,6 +98,7 @@ void VoteMember::forget(const Epoch& ballot) {
 bool VoteMember::hear_owner(const Epoch& epoch, Instant received) {
   if (received < silent_until_ || memory_lost_ || epoch < kept_.promised) return false;
   kept_.promised = epoch;
+  owner_heard_ = received;
   layers_.clear();
   embargo_until_ = std::max(embargo_until_, received + settings_.embargo());
   return true;

@@ -23,6 +23,8 @@ struct VoteSettings {
   // How long an owner speaks after it sent what a majority has confirmed. A member that confirmed grants
   // nobody else for 1 % longer after it received it: clocks that differ by less than that do not matter.
   Duration lease = 100ms;
+  // A cold claim has to wait as long since the owner's last word, while somebody who is in sync is heard.
+  Duration cold_after = 3s;
   Duration embargo() const { return lease + lease / 100; }
   size_t majority() const { return members / 2 + 1; }
 };
@@ -53,8 +55,9 @@ enum class VoteReason : uint8_t {
   lease_is_live,    // it has promised the owner, or another candidate, not to grant anybody else yet
   promised_higher,  // it has granted a higher ballot
   not_in_sync,      // the candidate does not hold what the last owner has promised
+  holder_lives,     // the claim is cold, and somebody in sync is heard who had no time yet to claim
 };
-constexpr uint8_t kVoteReasons = 6;
+constexpr uint8_t kVoteReasons = 7;
 std::string_view explain(VoteReason reason);
 
 struct TakeoverAnswer {
@@ -80,7 +83,9 @@ class VoteMember {
   VoteMember(const VoteSettings& settings, const std::optional<KeptPromise>& kept, Instant now);
 
   // A grant, a true from hear_owner and one from record may be told to others when kept() is on disk.
-  TakeoverAnswer ask(const TakeoverRequest& request, Instant now);
+  // `holder_lives`: another node of the recorded in-sync set than the candidate is heard, or is this one, and
+  // says that it holds the connections.
+  TakeoverAnswer ask(const TakeoverRequest& request, Instant now, bool holder_lives = false);
   // The candidate gives up, and never asks under this ballot again: whoever comes next need not wait for it.
   // If it never owned under it, either, then it is as if it had not asked: what was promised and recorded
   // before counts again, so the owner of before is echoed and its standby is in sync.
@@ -108,7 +113,7 @@ class VoteMember {
 
  private:
   static constexpr size_t kLayersMax = 16;
-  VoteReason judge(const TakeoverRequest& request, Instant now) const;
+  VoteReason judge(const TakeoverRequest& request, Instant now, bool holder_lives) const;
   void add_layer(const Epoch& ballot);
   void forget(const Epoch& ballot);
   void forget_former(const TakeoverRequest& request, Instant now);
@@ -119,6 +124,7 @@ class VoteMember {
   bool memory_lost_ = false;
   Instant silent_until_ = Instant::min();   // after a restart: neither grants nor echoes
   Instant embargo_until_ = Instant::min();  // grants nobody but whom it has promised
+  Instant owner_heard_ = Instant::min();    // an owner with a lease
 };
 
 class VoteCandidate {

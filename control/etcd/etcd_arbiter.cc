@@ -185,6 +185,17 @@ Instant EtcdArbiter::free_at(const Group& group) const {
   return std::max(by_echo, group.first_seen + embargo());
 }
 
+// When it may be claimed so. A node that is in sync needs a moment to find the owner dead and to claim; one
+// that would lose the connections and has waited for longer than that must not come before it.
+Instant EtcdArbiter::free_for(const Group& group, const Claim& claim) const {
+  const Instant free = free_at(group);
+  const NodeId standby = group.record.standby;
+  const bool another_holds = standby != NodeId() && standby != settings_.self && !group.record.released;
+  const Instant owner_lived = std::max(group.last_echo, group.changed);
+  if (!claim.cold || !another_holds || owner_lived == Instant::min()) return free;
+  return std::max(free, owner_lived + settings_.cold_after);
+}
+
 Duration EtcdArbiter::look_period(const Group& group) const {
   return group.owned ? settings_.look_every_as_owner : settings_.look_every;
 }
@@ -286,6 +297,7 @@ void EtcdArbiter::take_state(Group& group, const Answer& answer, const Call& cal
   group.is_read = true;
   group.read_sent = call.sent;
   if (is_new) {
+    if (group.first_seen != Instant::min()) group.changed = now;
     group.revision = answer.revision;
     group.first_seen = now;
   }
@@ -431,8 +443,10 @@ void EtcdArbiter::pursue_claim(Group& group, Instant now) {
     return deny(group, fmt::format("{} has owned it under epoch {}.{}", name_of(record.epoch.node),
                                    record.epoch.counter, record.epoch.node.value()));
   if (is_out_of_sync) return deny(group, "this node does not hold what the last owner promised", true);
-  if (now < free_at(group)) {
-    asking.trouble = fmt::format("the lease of {} may not be over", name_of(record.epoch.node));
+  if (now < free_for(group, claim)) {
+    asking.trouble = now < free_at(group)
+                         ? fmt::format("the lease of {} may not be over", name_of(record.epoch.node))
+                         : fmt::format("{} is in sync and may claim it", name_of(record.standby));
     // It may be given up sooner.
     if (now >= group.read_sent + settings_.retry) read(group, now);
     return;
@@ -464,7 +478,7 @@ Instant EtcdArbiter::due_at(const Group& group) const {
   Instant next = group.next_look;
   if (group.owned && lease_of(group) != Instant::min()) next = std::min(next, renewal_due(group));
   if (group.asking && !group.owned)
-    next = std::min({next, free_at(group), group.read_sent + settings_.retry});
+    next = std::min({next, free_for(group, group.asking->claim), group.read_sent + settings_.retry});
   if (!group.attempts.empty() || group.to_release) next = group.not_before;
   return std::min(patience, std::max(next, group.not_before));
 }

@@ -53,7 +53,9 @@ class EtcdArbiter final : public cluster::Arbiter {
     Duration renew_before_by_swap = 50ms;
     Duration timeout = 40ms;  // of a request
     Duration retry = 10ms;    // after one that failed
-    Duration patience = 1s;   // of a claim, then it is denied and may be made again
+    // A cold claim waits so long after the owner's last sign of life, while another node is in sync.
+    Duration cold_after = 3s;
+    Duration patience = 1s;  // of a claim, then it is denied and may be made again
     // At keys: of groups that others own, so that a claim begins with what is there; of own ones, so that the
     // connection stays warm.
     Duration look_every = 100ms;
@@ -116,6 +118,7 @@ class EtcdArbiter final : public cluster::Arbiter {
     int64_t revision = 0;
     Record record;
     Instant first_seen = Instant::min();  // an answer that showed this revision
+    Instant changed = Instant::min();     // likewise, if there was an earlier one
     Instant read_sent = Instant::min();   // the read (or swap) that the newest answer belongs to
     // Echoes of ours.
     Epoch echo_epoch;
@@ -153,6 +156,7 @@ class EtcdArbiter final : public cluster::Arbiter {
   void lose(Group& group);
   Instant renewal_due(const Group& group) const;
   Instant free_at(const Group& group) const;
+  Instant free_for(const Group& group, const Claim& claim) const;
   Duration look_period(const Group& group) const;
   bool holds_connections(const Group& group, const Claim& claim) const;
   Instant lease_by_echo(const Group& group) const;

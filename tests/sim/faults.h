@@ -49,6 +49,7 @@ namespace understudy::sim {
   X(etcd_lies, "another etcd answers, and says yes to everything")                   \
   X(etcd_old, "etcd answers with a revision of long ago")                            \
   X(node_off_etcd, "a node does not reach etcd")                                     \
+  X(apart, "two nodes hear nothing of each other")                                   \
   X(carrier_lost, "a node's cables are out; what it sends waits in its ports")       \
   X(lan_cut, "a node is cut off clients and backends, and not off the other nodes")  \
   X(bad_peer_link, "the link between nodes loses 30 %, disorders, doubles, damages") \
@@ -73,7 +74,7 @@ constexpr size_t kFaultKinds = 0
 // next ones under etcd, and the last ones never: they are parts of named faults.
 constexpr size_t kPairFaultKinds = static_cast<size_t>(FaultKind::crash_node);
 constexpr size_t kMembersFaultKinds = static_cast<size_t>(FaultKind::etcd_away);
-constexpr size_t kEtcdFaultKinds = static_cast<size_t>(FaultKind::carrier_lost);
+constexpr size_t kEtcdFaultKinds = static_cast<size_t>(FaultKind::apart);
 
 std::string_view name_of(FaultKind kind);
 std::optional<FaultKind> fault_named(std::string_view name);
@@ -89,7 +90,8 @@ struct Fault {
   Duration at{0};
   uint64_t at_event = 0;  // if not 0, instead of `at`
   Duration lasts{0};      // 0 for a node that is killed: it stays away until the end
-  uint8_t node = 0;       // which one, counted from 0; of a partition: bit n is the half of node n
+  uint8_t node =
+      0;  // which one, counted from 0; of a partition: bit n is the half of node n; of two apart: both bits
   Way way = Way::drawn;
 };
 

@@ -56,6 +56,8 @@ std::vector<NamedFault> of_networks() {
       {.name = "standby_cut_off", .text = "the standby is cut off everything but etcd", .faults = {node(K::isolated_node, kStandby)}, .etcd_nodes = 2},
       {.name = "successor_deaf", .text = "the standby hears nothing, and the owner is killed", .faults = {node(K::deaf_node, kStandby), kill(kOwner, 800ms)}, .heir = Heir::third, .takeovers_most = 1},
       {.name = "standby_stale", .text = "the standby is cut off the peer link, then the owner is killed", .faults = {node(K::node_off_peer, kStandby), kill(kOwner, 800ms)}, .heir = Heir::third, .takeovers_most = 1},
+      {.name = "third_has_waited", .text = "the third hears nothing of the owner, which is killed when the third has waited long enough for a cold claim",
+       .faults = {node(K::apart, 0b101, 0ms, 5s), kill(kOwner, 3030ms)}, .heir = Heir::standby, .takeovers_most = 1, .etcd_nodes = 3, .turns = 90},
       {.name = "bad_peer_link", .text = "the peer link loses 30 %, disorders, doubles and damages", .faults = {all(K::bad_peer_link, 0ms, 2s)}, .heir = Heir::any, .takeovers_most = 3, .etcd_nodes = 2},
       {.name = "thin_peer_link", .text = "the peer link carries less than the traffic", .faults = {all(K::thin_peer_link, 0ms, 2s)}, .etcd_nodes = 2},
       {.name = "replayed", .text = "a stranger says again what nodes have said", .faults = {all(K::replay, 100ms, 2s)}, .etcd_nodes = 2, .counts_replays = true},
@@ -120,7 +122,7 @@ Scenario NamedFault::scenario(uint64_t seed) const {
   Random random(seed * 77 + 5);
   Scenario s;
   s.name = std::string(name);
-  s.plans = {{.request = 40, .response = 90, .rounds = 60, .backend_thinks = 50ms},
+  s.plans = {{.request = 40, .response = 90, .rounds = turns, .backend_thinks = 50ms},
              {.request = 10, .response = 300'000},
              {.request = 300'000, .response = 10},
              {.service = Plan::Service::echo, .request = 60'000},

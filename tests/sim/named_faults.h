@@ -21,6 +21,7 @@ struct NamedFault {
   unsigned members_nodes = 3;  // of a cluster under `members`; 0: not for that
   unsigned etcd_nodes = 0;     // likewise
   bool counts_replays = false;
+  unsigned turns = 60;  // of the session that talks all the while, of a bit more than 50 ms
 
   bool is_for(config::Arbiter arbiter, unsigned nodes) const;
   std::string clusters() const;  // for --list

@@ -87,8 +87,9 @@ void World::make_networks() {
     if (arbitrated())
       networks_[n]->separates = [this](const SwitchPort& from, const SwitchPort& to) {
         const uint8_t a = from.mac().bytes()[4], b = to.mac().bytes()[4];
-        return a >= kFirstSlotMac && b >= kFirstSlotMac &&
-               slots_[a - kFirstSlotMac].half != slots_[b - kFirstSlotMac].half;
+        if (a < kFirstSlotMac || b < kFirstSlotMac) return false;
+        const Slot &one = slots_[a - kFirstSlotMac], &other = slots_[b - kFirstSlotMac];
+        return one.half != other.half || (one.is_apart && other.is_apart);
       };
     if (n == peer) {
       networks_[n]->observer = [this](const SwitchPort& from, std::span<const uint8_t> frame) {

@@ -69,6 +69,7 @@ class World {
     int32_t clock_ppm = 0;
     cluster::KeptMemory disk;  // what it has promised
     uint8_t half = 0;          // of a partition
+    bool is_apart = false;     // from the other one that is
     // It is to stand still, as soon as its ports, which let nothing go, hold something that it has sent.
     std::optional<Duration> stops_for;
   };

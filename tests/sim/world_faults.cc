@@ -234,6 +234,7 @@ void World::apply(const Fault& fault) {
     case FaultKind::node_off_etcd:
       applied = apply_to_etcd(fault);
       break;
+    case FaultKind::apart:
     case FaultKind::carrier_lost:
     case FaultKind::lan_cut:
     case FaultKind::bad_peer_link:

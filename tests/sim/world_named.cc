@@ -95,6 +95,12 @@ bool World::apply_named(const Fault& fault) {
   note_trouble(fault.lasts);
   excuse_everything();
   switch (fault.kind) {
+    case FaultKind::apart:
+      for (size_t slot = 0; slot < slots_.size(); ++slot) slots_[slot].is_apart = fault.node >> slot & 1;
+      later(fault.lasts, [this] {
+        for (Slot& slot : slots_) slot.is_apart = false;
+      });
+      break;
     case FaultKind::carrier_lost:
       lose_carrier(fault.node, fault.lasts);
       break;

@@ -77,6 +77,7 @@ class Members {
   Duration disk = 0ms;
   Duration latency = 0ms;  // at most; of votes
   bool beats = true;
+  uint16_t holder = 0;  // says in its heartbeats that it mirrors
   size_t most_voices = 0;
   Instant now() const { return now_; }
   Random& random() { return random_; }
@@ -136,6 +137,8 @@ class Members {
       says.role = mirror::GroupRole::owner;
       says.epoch = n.owns;
       says.leased = true;
+    } else if (id == holder) {
+      says.role = mirror::GroupRole::standby;
     }
     n.arbiter->fill(says);
     beat.groups.push_back(says);
@@ -321,6 +324,31 @@ TEST(MembersArbiter, AStandbyThatWasRemovedGetsNothing) {
   EXPECT_EQ(verdict->kind, Verdict::Kind::denied);
   EXPECT_TRUE(verdict->out_of_sync);
   m.own(2);  // cold
+}
+
+// n3 has waited for long, n2 does not know yet that n1 is dead. Neither n2 itself grants n3 a cold claim, nor
+// do those that hear n2; and when n2 does not claim, the group does not wait for it for ever.
+TEST(MembersArbiter, NobodyIsGrantedAColdClaimWhileTheStandbyHasHadNoTimeToClaim) {
+  for (const uint16_t nodes : {uint16_t{3}, uint16_t{5}}) {
+    Members m(nodes);
+    m.own(1);
+    m[1].record(kGroup, m.epoch(1), NodeId(2), m.now());
+    m.holder = 2;
+    m[2].hold(kGroup, true);
+    m.run(50ms);
+    const Instant dies = m.now();
+    m.kill(1);
+    if (nodes == 5) m.is_cut = [](uint16_t from, uint16_t to) { return from + to == 5 && from * to == 6; };
+    m.run(kEmbargo + 20ms);
+    m.ask(3);
+    m.run(kLease);
+    const auto verdict = m.verdict(3);
+    ASSERT_TRUE(verdict);
+    EXPECT_EQ(verdict->kind, Verdict::Kind::denied);
+    EXPECT_NE(verdict->why.find("holds the connections"), std::string::npos) << verdict->why;
+    m.run(dies + 3s - m.now());
+    m.own(3);
+  }
 }
 
 TEST(MembersArbiter, ARemovalIsNotRecordedByAMinority) {

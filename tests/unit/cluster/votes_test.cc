@@ -120,6 +120,24 @@ TEST(VoteMember, WhoCannotReadItsPromisesVotesWhenItHasLearntWhoIsInSync) {
   EXPECT_TRUE(member.ask(warm({8, kN3}, {7, kN1}), kStart + 2s).is_grant());
 }
 
+// Between the end of the owner's lease and the moment at which its standby finds it dead there are some
+// milliseconds in which nobody else hinders a cold claim.
+TEST(VoteMember, AColdClaimWaitsAWhileForWhoIsInSyncAndIsHeard) {
+  VoteMember member(kSettings);
+  EXPECT_TRUE(member.record({{2, kN1}, 1, kN2}));
+  EXPECT_TRUE(member.hear_owner({2, kN1}, kStart));
+  const Instant over = kStart + kSettings.embargo();
+  EXPECT_EQ(member.ask(cold({3, kN3}), over, true).reason, VoteReason::holder_lives);
+  EXPECT_EQ(member.kept().promised, (Epoch{2, kN1})) << "whom it refuses it promises nothing";
+  EXPECT_EQ(member.ask(cold({3, kN3}), kStart + kSettings.cold_after - 1ms, true).reason,
+            VoteReason::holder_lives);
+  VoteMember claims = member, deaf = member;
+  EXPECT_TRUE(claims.ask(warm({3, kN2}, {2, kN1}), over, true).is_grant());
+  EXPECT_TRUE(deaf.ask(cold({3, kN3}), over, false).is_grant()) << "nobody is heard who holds any";
+  EXPECT_TRUE(member.ask(cold({3, kN3}), kStart + kSettings.cold_after, true).is_grant())
+      << "and not for ever";
+}
+
 TEST(VoteMember, OnlyWhoIsInSyncIsGrantedAWarmClaim) {
   VoteMember member(kSettings);
   EXPECT_TRUE(member.record({{2, kN1}, 1, kN2}));

@@ -155,7 +155,7 @@ TEST(EtcdArbiter, ASwapWhoseAnswerIsLostCounts) {
 
 // Claims by hand.
 struct ByHand : EtcdCluster {
-  explicit ByHand(uint64_t seed) : EtcdCluster(2, seed, false) { run(200ms); }
+  explicit ByHand(uint64_t seed, unsigned nodes = 2) : EtcdCluster(nodes, seed, false) { run(200ms); }
   void ask(size_t node, Epoch ballot, Epoch followed = {}, bool in_sync = false, bool cold = true) {
     arbiter(node).claim({kGroup, ballot, followed, in_sync, cold}, local(node));
   }
@@ -185,6 +185,34 @@ TEST(EtcdArbiter, WhoIsNotInSyncGetsNoConnections) {
   EXPECT_TRUE(c.verdict(1).out_of_sync);
   c.ask(1, {3, NodeId(2)});
   EXPECT_EQ(c.verdict(1, 2).kind, Verdict::Kind::granted) << "cold";
+}
+
+// n3 hears nobody, reads that n1 is alive, and finds its lease over before n2 finds n1 dead.
+TEST(EtcdArbiter, AColdClaimWaitsForWhoIsInSyncAndNotForEver) {
+  for (const bool n2_lives : {true, false}) {
+    ByHand c(175, 3);
+    c.ask(0, {2, NodeId(1)});
+    EXPECT_EQ(c.verdict(0).kind, Verdict::Kind::granted);
+    c.arbiter(0).record(kGroup, {2, NodeId(1)}, NodeId(2), c.local(0));
+    EXPECT_EQ(c.verdict(0, 2).kind, Verdict::Kind::recorded);
+    c.run(500ms);
+    const Instant dies = c.now();
+    c.kill(0);
+    c.ask(2, {3, NodeId(3)});
+    c.run(150ms);
+    EXPECT_TRUE(c.verdicts(2).empty());
+    if (n2_lives) {
+      c.ask(1, {4, NodeId(2)}, {2, NodeId(1)}, true, false);
+      EXPECT_EQ(c.verdict(1).kind, Verdict::Kind::granted) << c.verdict(1).why;
+      continue;
+    }
+    EXPECT_EQ(c.verdict(2).kind, Verdict::Kind::denied);
+    EXPECT_EQ(c.verdict(2).why, "n2 is in sync and may claim it");
+    c.run(dies + 2900ms - c.now());
+    c.ask(2, {4, NodeId(3)});
+    EXPECT_EQ(c.verdict(2, 2).kind, Verdict::Kind::granted) << c.verdict(2, 2).why;
+    EXPECT_LE(c.now() - dies, 3200ms);
+  }
 }
 
 TEST(EtcdArbiter, WhoIsInSyncGetsThem) {

@@ -264,6 +264,8 @@ bool Replica::apply_agreed(std::span<const uint8_t> record, Instant now) {
   if (leg == tcp::kNone || is_refused(r.leg.get())) return true;
   tcp::Connection& c = engine_.legs()[leg];
   c.rcv.irs = Seq(r.irs.get());
+  // The owner's entry has run out, or was a guess that it has taken back.
+  if (r.path_mtu.get() == 0 && engine_.path_mtu(c) != 0) engine_.forget_path_mtu(c);
   c.mss_agreed = std::max<uint16_t>(r.mss.get(), 64);
   engine_.inherit_path_mtu(c, r.path_mtu.get(), now);
   c.snd_scale = std::min<uint8_t>(r.snd_scale, 14) & 0xf;

@@ -34,6 +34,7 @@ uint64_t Engine::offset_of_ack(const Connection& c, Seq ack) const {
 void Engine::acknowledge(Connection& c, uint32_t leg, Seq ack, uint32_t sacked, Instant now) {
   Soft& soft = soft_[c.soft];
   const bool acks_syn = c.snd.una == c.snd.iss;
+  if (!acks_syn) note_first_use(c, now);
   c.snd.una = ack;
   if (after(c.snd.una, c.snd.nxt)) c.snd.nxt = c.snd.una;
   uint32_t delivered = sacked + remove_acknowledged(c, soft, now, true);

@@ -163,4 +163,40 @@ bool Engine::stalls_too_long(const Connection& c, Instant now) const {
          pipes_.pinned() > pipes_.pinned_max() / 4 * 3;
 }
 
+// A peer that opens a connection and then neither says nor acknowledges anything (sockstress at its
+// cheapest).
+bool Engine::has_only_opened(const Connection& c) const {
+  return c.snd.una == c.snd.iss + 1 && !c.active_open && c.state == State::established && c.rx != kNone &&
+         pipes_[c.rx].tail == 0;
+}
+
+// Called about once a second: the books lag by so much, and segments need not keep them. Such a connection
+// holds a place in the table and, with a proxy, one at a backend, and no soft state: it is counted by leg.
+// Beyond silent_max they are not counted one by one. Bare acknowledgements do not help it (note_arrival):
+// they cost their sender nothing. MUST-37 of RFC 9293 section 3.8.6.1, that a peer who answers probes keeps
+// its connection, is about a closed window before data, and even there leaves it to us to end connections
+// when resources are short (RFC 6429); here no data waits, and below the limits nothing ends. What a dead
+// owner left behind counts from when it wakes.
+bool Engine::is_silent_too_long(const Connection& c, uint32_t leg, uint32_t quiet_ms) {
+  if (!c.resumed || !has_only_opened(c)) {
+    forget_silence(c, leg);
+    return false;
+  }
+  if (!is_silent_[leg] && silent_ < settings_.silent_max) {
+    is_silent_[leg] = true;
+    ++silent_;
+    sources_.add(c.key.remote, Burden::silent);
+  }
+  if (quiet_ms < to_ms(settings_.silent_grace)) return false;
+  return silent_ >= settings_.silent_max ||
+         sources_.count(c.key.remote, Burden::silent) > settings_.silent_per_source_max;
+}
+
+void Engine::forget_silence(const Connection& c, uint32_t leg) {
+  if (!is_silent_[leg]) return;
+  is_silent_[leg] = false;
+  --silent_;
+  sources_.remove(c.key.remote, Burden::silent);
+}
+
 }  // namespace understudy::tcp

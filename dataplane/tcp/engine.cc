@@ -31,13 +31,15 @@ Engine::Engine(const EngineSettings& settings, const Secret& secret, const Shard
       wheel_(settings.active_legs, start),
       embryonic_(soft_),
       stalled_(soft_),
-      sources_(settings.active_legs, secret),
+      sources_(settings.active_legs + std::min(settings.active_legs, settings.legs / 2), secret),
+      is_silent_(settings.legs, false),
       path_mtus_(secret),
       resets_(secret),
       time_wait_((settings.legs + 1) / 2),
       upkeep_at_(start) {
   settings_.half_open_max =
       std::max(1U, std::min({settings.half_open_max, settings.active_legs / 2, settings.legs / 2}));
+  settings_.silent_max = std::min({settings.silent_max, settings.active_legs, settings.legs / 2});
   // A leg stands in a list at most once, but its slot may be taken again within a round.
   const uint32_t listed = settings.legs + 4096;
   output_pending_.reserve(listed);
@@ -194,6 +196,7 @@ void Engine::free_leg(uint32_t leg) {
     --groups_[c.group].legs_mirrored;
   }
   release_soft(c);
+  forget_silence(c, leg);
   if (c.rx != kNone) {
     if (pipes_[c.rx].source == leg) pipes_[c.rx].source = kNone;
     pipes_.release(c.rx);

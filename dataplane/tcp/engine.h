@@ -74,6 +74,11 @@ struct EngineSettings {
   uint32_t stalled_max = 2048;
   uint32_t stalled_per_source_max = 256;
   Duration stalled_grace = 10s;
+  // Connections whose peers have neither said nor acknowledged anything since they opened them: of all
+  // sources, and of one. Beyond these, those that have been so for longer than silent_grace are ended.
+  uint32_t silent_max = 65536;  // no more than active_legs, and half of legs
+  uint32_t silent_per_source_max = 1024;
+  Duration silent_grace = 10s;
   uint8_t syn_retries = 7;     // some three minutes (RFC 9293, MUST-23)
   uint8_t answer_retries = 5;  // of a SYN-ACK: who asked may never have existed
   uint8_t data_retries = 15;
@@ -107,6 +112,7 @@ struct EngineCounters {
   uint64_t keepalive_probes = 0;
   uint64_t keepalive_timeouts = 0;  // connections ended because no probe was answered
   uint64_t user_timeouts = 0;
+  uint64_t black_holes = 0;  // paths on which smaller segments were tried because full ones vanished
   uint64_t fast_recoveries = 0;
   uint64_t congestion_marks_in = 0;   // segments of the peer that a router has marked
   uint64_t congestion_echoes_in = 0;  // reductions because the peer told of marks
@@ -216,7 +222,10 @@ class Engine {
   uint64_t offset_of_ack(const Connection& c, Seq ack) const;
   // What the owner says that the path to the peer takes; 0: no limit (network_errors.cc).
   void use_path_mtu(Connection& c, uint16_t mtu, Instant now);
+  void suspect_black_hole(Connection& c, uint32_t leg, const Soft& soft, Instant now);
+  void acquit_path(Connection& c, uint32_t leg, Instant now);
   void inherit_path_mtu(Connection& c, uint16_t mtu, Instant now);  // a record says so
+  void forget_path_mtu(const Connection& c) { path_mtus_.forget(c.key.remote); }
   uint16_t path_mtu(const Connection& c) const;
   // The peer has been heard, here or by the owner that tells us (liveness.cc).
   void note_heard(Connection& c, Instant now);
@@ -299,6 +308,7 @@ class Engine {
   const EngineSettings& settings() const { return settings_; }
   uint32_t half_open() const { return embryonic_.size(); }
   uint32_t stalled() const { return stalled_.size(); }
+  uint32_t silent() const { return silent_; }
   EngineCounters& counters() { return counters_; }
   DropCounters& drops() { return drops_; }
   uint32_t window_unit(const Connection& c) const { return 1U << c.rcv_scale; }
@@ -352,6 +362,9 @@ class Engine {
   void note_stall(Connection& c, Instant now);
   void note_progress(Connection& c, const Soft& soft);
   bool stalls_too_long(const Connection& c, Instant now) const;
+  bool has_only_opened(const Connection& c) const;
+  bool is_silent_too_long(const Connection& c, uint32_t leg, uint32_t quiet_ms);
+  void forget_silence(const Connection& c, uint32_t leg);
   BurdenQueue& queue_of(Burden burden) { return burden == Burden::embryonic ? embryonic_ : stalled_; }
 
   // handshake.cc
@@ -452,6 +465,7 @@ class Engine {
 
   // liveness.cc
   void note_arrival(Connection& c, const wire::TcpSegment& s, Instant now);
+  void note_first_use(Connection& c, Instant now);
   uint16_t engine_s(Instant now) const;
   bool keep_alive(Connection& c, uint32_t leg, const Service& service, Instant now);
   void start_user_timeout(Soft& soft, Instant now);
@@ -500,6 +514,8 @@ class Engine {
   BurdenQueue embryonic_;
   BurdenQueue stalled_;
   SourceTable sources_;
+  std::vector<bool> is_silent_;  // by leg: counted in silent_, and for its source
+  uint32_t silent_ = 0;
   PathMtuTable path_mtus_;
   ResetTable resets_;
   std::vector<Group> groups_;

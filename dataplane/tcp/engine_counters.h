@@ -37,6 +37,8 @@ inline constexpr std::array kEngineCounters = {
                   "Connections ended because no keep-alive probe was answered"},
     EngineCounter{&EngineCounters::user_timeouts, "user_timeouts", "",
                   "Connections ended by their user timeout"},
+    EngineCounter{&EngineCounters::black_holes, "black_holes", "",
+                  "Full segments that were lost without a word, whereupon smaller ones were tried"},
     EngineCounter{&EngineCounters::fast_recoveries, "fast_recoveries", "", "Loss recoveries without a timer"},
     EngineCounter{&EngineCounters::congestion_marks_in, "congestion_marks_received", "",
                   "Segments that a router had marked (RFC 3168)"},

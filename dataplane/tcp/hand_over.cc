@@ -110,6 +110,7 @@ void Engine::lie_down(GroupIndex index) {
     c.resumed = false;
     c.mirror_leg = kNone;
     release_soft(c);
+    forget_silence(c, leg);
     keep_no_more(c);
   }
 }

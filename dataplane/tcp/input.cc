@@ -344,6 +344,7 @@ void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
     return;
   }
   counters_.payload_in += length;
+  note_first_use(c, arrival.now);
   pipes_.append(rx, chunk);
   deliver(c, leg, arrival.now);
 }
@@ -369,6 +370,7 @@ void Engine::process_fin(Connection& c, uint32_t leg, const wire::TcpSegment& s,
 
 void Engine::accept_fin(Connection& c, uint32_t leg, Instant now) {
   Pipe& rx = pipes_[c.rx];
+  note_first_use(c, now);
   c.fin_received = true;
   c.rcv.nxt = receive_seq_of(c, rx.tail) + 1;
   rx.fin = true;

@@ -29,13 +29,17 @@ void Engine::set_silence(Connection& c, const Silence& silence, Instant now) {
 }
 
 // An answer to a keep-alive probe says that the peer is there, not that anybody uses the connection: idle
-// timeouts go on.
+// timeouts go on. So they do while nobody has ever used it (note_first_use).
 void Engine::note_arrival(Connection& c, const wire::TcpSegment& s, Instant now) {
   const bool only_answers = c.keepalive_probes > 0 && s.length() == 0 && !s.has(wire::kRst) &&
                             s.ack == c.snd.una && s.seq == c.rcv.nxt;
   const uint32_t used_ms = c.active_ms;
   note_heard(c, now);
-  if (only_answers) c.active_ms = used_ms;
+  if (only_answers || has_only_opened(c)) c.active_ms = used_ms;
+}
+
+void Engine::note_first_use(Connection& c, Instant now) {
+  if (has_only_opened(c)) c.active_ms = engine_ms(now);
 }
 
 // Called about once a second. True when the leg is gone. Neither the number of unanswered probes nor the time

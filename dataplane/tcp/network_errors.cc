@@ -12,6 +12,8 @@ namespace {
 // section 7). RFC 8201 section 4: nothing below the least that an IPv6 link has.
 constexpr uint16_t kPathMtuMin = 552;
 constexpr uint16_t kPathMtuMinV6 = 1280;
+// 1024 bytes of payload: what nearly every path takes (RFC 4821 section 7.2).
+constexpr uint16_t kPathMtuSafe = 1064;
 
 // RFC 1191 section 7: what an old router that names no MTU may have meant.
 uint32_t next_plateau(uint32_t length) {
@@ -47,6 +49,27 @@ void Engine::inherit_path_mtu(Connection& c, uint16_t mtu, Instant now) {
   if (mtu != 0) mtu = std::max(mtu, c.key.local.is_v4() ? kPathMtuMin : kPathMtuMinV6);
   if (mtu != 0) path_mtus_.inherit(c.key.remote, mtu, now);
   settle_mss(c, mtu);
+}
+
+// Full segments are lost again and again, and no router says why: those that filter ICMP leave nothing else
+// to go by (RFC 2923 section 2.1; RFC 4821 section 7.2 has these sizes). Like any path's MTU it holds for ten
+// minutes.
+void Engine::suspect_black_hole(Connection& c, uint32_t leg, const Soft& soft, Instant now) {
+  const uint16_t small = c.key.local.is_v4() ? kPathMtuSafe : kPathMtuMinV6;
+  const uint32_t payload_most = uint32_t{small} - headers_of(c.key);
+  if (!is_synchronised(c.state) || soft.sent_first == kNone) return;
+  if (c.mss <= payload_most || sent_[soft.sent_first].length <= payload_most) return;
+  if (!path_mtus_.guess(c.key.remote, small, now)) return;
+  ++counters_.black_holes;
+  settle_mss(c, small);
+  c.terms_changed = true;
+  want_log(leg);
+}
+
+// Nor did a smaller segment arrive: it is not the size, the path is down.
+void Engine::acquit_path(Connection& c, uint32_t leg, Instant now) {
+  if (!path_mtus_.take_back_guess(c.key.remote)) return;
+  refresh_path_mtu(c, leg, now);
 }
 
 // Once a second: when the entry has run out, or is the smaller one that another connection has learned.

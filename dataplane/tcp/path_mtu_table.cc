@@ -16,11 +16,36 @@ uint16_t PathMtuTable::find(const IpAddress& peer, Instant now) const {
   return 0;
 }
 
-void PathMtuTable::note(const IpAddress& peer, uint16_t mtu, Instant now) {
-  Bucket& bucket = buckets_[bucket_of(peer)];
-  auto at = std::ranges::find(bucket, peer, &Entry::peer);
+void PathMtuTable::put(const Entry& entry) {
+  Bucket& bucket = buckets_[bucket_of(entry.peer)];
+  auto at = std::ranges::find(bucket, entry.peer, &Entry::peer);
   if (at == bucket.end()) at = std::ranges::min_element(bucket, {}, &Entry::until);
-  *at = {peer, mtu, now + kLife};
+  *at = entry;
+}
+
+void PathMtuTable::note(const IpAddress& peer, uint16_t mtu, Instant now) {
+  put({.peer = peer, .mtu = mtu, .guessed = false, .until = now + kLife});
+}
+
+bool PathMtuTable::guess(const IpAddress& peer, uint16_t mtu, Instant now) {
+  const uint16_t known = find(peer, now);
+  if (known != 0 && known <= mtu) return false;
+  put({.peer = peer, .mtu = mtu, .guessed = true, .until = now + kLife});
+  return true;
+}
+
+bool PathMtuTable::take_back_guess(const IpAddress& peer) {
+  Bucket& bucket = buckets_[bucket_of(peer)];
+  const auto at = std::ranges::find(bucket, peer, &Entry::peer);
+  if (at == bucket.end() || !at->guessed) return false;
+  *at = {};
+  return true;
+}
+
+void PathMtuTable::forget(const IpAddress& peer) {
+  Bucket& bucket = buckets_[bucket_of(peer)];
+  const auto at = std::ranges::find(bucket, peer, &Entry::peer);
+  if (at != bucket.end()) *at = {};
 }
 
 void PathMtuTable::inherit(const IpAddress& peer, uint16_t mtu, Instant now) {

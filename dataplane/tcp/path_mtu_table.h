@@ -22,6 +22,10 @@ class PathMtuTable {
   // The MTU of the path to `peer`; 0: not known, or no longer.
   uint16_t find(const IpAddress& peer, Instant now) const;
   void note(const IpAddress& peer, uint16_t mtu, Instant now);
+  // As note(), and it can be taken back: nobody has named this MTU. False: a router has named one no larger.
+  bool guess(const IpAddress& peer, uint16_t mtu, Instant now);
+  bool take_back_guess(const IpAddress& peer);  // false: there was none
+  void forget(const IpAddress& peer);
   // What somebody else has learned: the same for a peer that is known already says nothing new.
   void inherit(const IpAddress& peer, uint16_t mtu, Instant now);
 
@@ -30,10 +34,12 @@ class PathMtuTable {
   struct Entry {
     IpAddress peer;
     uint16_t mtu = 0;
+    bool guessed = false;
     Instant until{};
   };
   using Bucket = std::array<Entry, 4>;
   size_t bucket_of(const IpAddress& peer) const;
+  void put(const Entry& entry);
 
   Secret secret_;
   std::vector<Bucket> buckets_;

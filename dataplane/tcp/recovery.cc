@@ -215,6 +215,8 @@ void Engine::retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Ins
   if (out_of_retries(c, soft)) return give_up(c, leg, now);
   constexpr uint8_t kR1 = 3;  // RFC 9293 section 3.8.3, MUST-20 and SHLD-10
   if (soft.retransmissions == kR1) sink_.doubt(c.key);
+  if (soft.retransmissions == kR1) suspect_black_hole(c, leg, soft, now);
+  if (soft.retransmissions == kR1 + 1) acquit_path(c, leg, now);
   if (soft.retransmissions >= kR1) note_stall(c, now);
   if (soft.sent_first != kNone && sent_[soft.sent_first].sacked) {
     // The peer has dropped what it had SACKed (RFC 2018 section 8): forget its promises.

@@ -13,8 +13,9 @@ namespace understudy::tcp {
 enum class Burden : uint8_t {
   embryonic,  // a SYN was answered, its ACK has not come
   stalled,    // data waits for a peer that keeps its window closed, or acknowledges nothing
+  silent,     // nothing has come since the handshake, and nothing was acknowledged; counted, not queued
 };
-constexpr size_t kBurdens = 2;
+constexpr size_t kBurdens = 3;
 
 // How many connections of each burden a source has: an IPv4 address, or the /64 of an IPv6 one, which is what
 // one host is given. Only sources that have some are held. One thread; no allocation after construction. The

@@ -38,6 +38,12 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
       close(leg, CloseReason::idle, now);
       continue;
     }
+    if (is_silent_too_long(c, leg, quiet_ms)) {
+      drops_.count(DropReason::tcp_silent_ended);
+      send_reset(c, now);
+      close(leg, CloseReason::idle, now);
+      continue;
+    }
     // An application that found no buffer for its answer left its input where it was.
     if (service != nullptr && c.rx != kNone && pipes_[c.rx].sink == kNone && pipes_[c.rx].held() > 0) {
       service->application->on_data(*this, leg, now);

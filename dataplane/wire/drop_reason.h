@@ -46,6 +46,7 @@ namespace understudy {
   X(tcp_half_open_evicted, "half-open connection given up for a new one")                                  \
   X(tcp_time_wait_evicted, "connection in TIME-WAIT given up for a new one")                               \
   X(tcp_stalled_ended, "connection ended: its peer takes nothing, and too many do so")                     \
+  X(tcp_silent_ended, "connection ended: its peer has only opened it, and too many do so")                 \
   X(tcp_not_acceptable, "segment outside the receive window")                                              \
   X(tcp_paws, "timestamp older than the last one (PAWS)")                                                  \
   X(tcp_syn_in_window, "SYN on a synchronised connection, challenged")                                     \

@@ -99,6 +99,57 @@ TEST(PathMtu, LargerSegmentsAreTriedAgainAfterTenMinutes) {  // RFC 1191 section
   EXPECT_EQ(s.connection()->mss, 1460U);
 }
 
+// RFC 4821: a router that drops what is too large, and says nothing of it.
+TEST(PathMtu, ABlackHoleIsLeftWithSmallerSegments) {
+  Script s(plain_settings());
+  s.establish("mss 1460 sackok");
+  s.write(2920);
+  s.wait(1s);
+  s.left();
+  s.wait(1500ms);  // past the third timeout, not the fourth
+  EXPECT_EQ(s.host().count(&tcp::EngineCounters::black_holes), 1U);
+  EXPECT_TRUE(s.left().ends_with(". 1:1025 ack 1"));
+  s.arrives(". 1:1 ack 1025");
+  EXPECT_TRUE(s.left().starts_with(". 1025:1461 ack 1"));
+  s.arrives(". 1:1 ack 2921");
+  s.write(3000);
+  EXPECT_TRUE(s.left().starts_with(". 2921:3945 ack 1")) << "what comes later, too";
+}
+
+TEST(PathMtu, WhereSmallerSegmentsVanishTooTheirSizeWasNotTheReason) {
+  Script s(plain_settings());
+  s.establish("mss 1460 sackok");
+  s.write(2920);
+  s.wait(2500ms);
+  EXPECT_EQ(s.connection()->mss, 1024U);
+  s.left();
+  s.wait(5s);
+  EXPECT_EQ(s.connection()->mss, 1460U);
+  s.arrives(". 1:1 ack 2921");
+  s.left();
+  s.write(1460);
+  EXPECT_EQ(s.left(), "P. 2921:4381 ack 1");
+}
+
+TEST(PathMtu, WhatARouterHasSaidIsNotTakenBack) {
+  Script s(plain_settings());
+  s.establish("mss 1460 sackok");
+  s.write(2920);
+  s.error_arrives(kUnreachable, kTooBig, "1:1461", 1040);
+  s.wait(10s);
+  EXPECT_EQ(s.connection()->mss, 1000U);
+  EXPECT_EQ(s.host().count(&tcp::EngineCounters::black_holes), 0U);
+}
+
+TEST(PathMtu, SmallSegmentsThatAreLostSayNothingAboutThePath) {
+  Script s(plain_settings());
+  s.establish("mss 1460 sackok");
+  s.write(1000);
+  s.wait(5s);
+  EXPECT_EQ(s.host().count(&tcp::EngineCounters::black_holes), 0U);
+  EXPECT_EQ(s.connection()->mss, 1460U);
+}
+
 TEST(PathMtu, ANewConnectionOnTheSamePathKnowsIt) {
   Script s(plain_settings());
   s.establish("mss 1460 sackok");

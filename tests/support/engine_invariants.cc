@@ -11,8 +11,13 @@ class EngineTestAccess {
     uint32_t soft = 0;
     uint32_t sent = 0;
     uint32_t burdened = 0;
+    uint32_t silent = 0;
     for (uint32_t leg = 0; leg < engine.legs_.capacity(); ++leg) {
-      if (!engine.legs_.is_live(leg)) continue;
+      silent += engine.is_silent_[leg];
+      if (!engine.legs_.is_live(leg)) {
+        invariant(!engine.is_silent_[leg], "a leg that is gone is counted as silent");
+        continue;
+      }
       const Connection& c = engine.legs_[leg];
       check_numbers(engine, c);
       if (c.soft == kNone) continue;
@@ -27,7 +32,8 @@ class EngineTestAccess {
     invariant(sent == engine.sent_.taken(), "records of sent segments without a leg");
     invariant(burdened == engine.embryonic_.size() + engine.stalled_.size(),
               "a queue of burdens has lost count");
-    invariant(engine.sources_.sources() <= burdened, "a source is counted that has nothing");
+    invariant(silent == engine.silent_, "the legs of silent peers are miscounted");
+    invariant(engine.sources_.sources() <= burdened + silent, "a source is counted that has nothing");
     invariant(engine.pipes_.pinned() <= engine.pipes_.pinned_max(), "more memory is pinned than is allowed");
   }
 

@@ -106,6 +106,38 @@ TEST(Heard, IsUnderstood) {
   replica.mark_stale();
 }
 
+// A guess about the path (RFC 4821) that the owner has taken back, or whose time has run out, limits nothing
+// at a successor, either: not even what is opened later.
+TEST(PathMtu, ASuccessorForgetsWhatTheOwnerHasGivenUp) {
+  SegmentBench bench;
+  service::Tally tally;
+  bench.serve(80, tally);
+  bench.engine.group(0).always_local = bench.engine.group(0).voice = false;
+  Replica replica(bench.engine, 0);
+  replica.on_open(1, bench.now);
+  const Bytes stream = bytes_of(kStreamOf2026);
+  ASSERT_TRUE(replica.on_frame(stream, nullptr, bench.now));
+  const tcp::Connection* c = bench.leg(SegmentBench::flow(40000));
+  ASSERT_NE(c, nullptr);
+  AgreedRecord agreed{};
+  agreed.header = {.length = sizeof agreed, .kind = static_cast<uint8_t>(RecordKind::agreed), .reserved = 0};
+  agreed.leg = c->mirror_leg;
+  agreed.irs = c->rcv.irs.raw();
+  agreed.mss = uint16_t{1400};
+  Bytes record(sizeof agreed);
+  for (const uint16_t mtu : {uint16_t{1064}, uint16_t{0}}) {
+    agreed.path_mtu = mtu;
+    std::memcpy(record.data(), &agreed, sizeof agreed);
+    ASSERT_TRUE(replica.on_frame(record, nullptr, bench.now));
+    EXPECT_EQ(c->mss, mtu == 0 ? 1400 : 1024);
+  }
+  replica.release(0);
+  bench.engine.take_over(0, Epoch{2, NodeId(1)}, bench.now, 100ms);
+  bench.connect(SegmentBench::flow(40001), Seq(1), {.mss = 1460}, 65535);
+  ASSERT_NE(bench.leg(SegmentBench::flow(40001)), nullptr);
+  EXPECT_EQ(bench.leg(SegmentBench::flow(40001))->mss, 1460);
+}
+
 // Records of a fixed length may grow at their end, and there may be kinds that this version does not know.
 TEST(NewerRecords, AreSteppedOver) {
   Bytes newer;

@@ -19,6 +19,9 @@ tcp::EngineSettings settings() {
   s.stalled_max = 40;
   s.stalled_per_source_max = 8;
   s.stalled_grace = 2s;
+  s.silent_max = 50;
+  s.silent_per_source_max = 12;
+  s.silent_grace = 2s;
   return s;
 }
 
@@ -171,6 +174,67 @@ TEST_F(SlowReaderTest, WhenMemoryRunsShortTheyMakeRoom) {
   EXPECT_TRUE(works(lawful));
   check_engine(bench.engine);
   EXPECT_LT(test_mbufs_in_use() - before, 1000U);
+}
+
+// A handshake and nothing more.
+TEST_F(SlowReaderTest, ASourceMayLeaveSoManyConnectionsUnused) {
+  Peer speaks = open(1000, kOther);
+  EXPECT_TRUE(works(speaks));
+  for (uint16_t i = 0; i < 30; ++i) open(static_cast<uint16_t>(40000 + i), kOther);
+  open(41000, IpAddress::v4(0x0b000002));
+  bench.run_for(1100ms);
+  EXPECT_EQ(bench.engine.silent(), 31U) << "who has spoken does not count";
+  EXPECT_EQ(bench.drops(DropReason::tcp_silent_ended), 0U) << "not before the grace";
+  bench.run_for(5s);
+  EXPECT_EQ(bench.drops(DropReason::tcp_silent_ended), 18U);
+  EXPECT_EQ(bench.engine.silent(), 13U);
+  EXPECT_NE(bench.leg(SegmentBench::flow(41000, IpAddress::v4(0x0b000002))), nullptr);
+  EXPECT_TRUE(works(speaks));
+  check_engine(bench.engine);
+}
+
+// Bare acknowledgements, and bytes that were never asked for, cost their sender nothing.
+TEST_F(SlowReaderTest, WhoOnlyRepeatsItsAcknowledgementIsAsSilent) {
+  std::vector<Peer> peers;
+  for (uint16_t i = 0; i < 30; ++i) peers.push_back(open(static_cast<uint16_t>(40000 + i), kOther));
+  for (int k = 0; k < 5; ++k) {
+    bench.run_for(1s);
+    for (Peer& peer : peers) {
+      const int64_t garbage = k % 2;
+      bench.arrive({.key = peer.flow,
+                    .seq = peer.irs + 1 - garbage,
+                    .ack = peer.iss + 1,
+                    .flags = wire::kAck,
+                    .window = 65535},
+                   std::vector<uint8_t>(static_cast<size_t>(garbage), 'x'));
+    }
+  }
+  EXPECT_EQ(bench.drops(DropReason::tcp_silent_ended), 18U);
+  check_engine(bench.engine);
+}
+
+TEST_F(SlowReaderTest, WhoSpeaksAtLastIsNotSilentAnyMore) {
+  std::vector<Peer> peers;
+  for (uint16_t i = 0; i < 30; ++i) peers.push_back(open(static_cast<uint16_t>(40000 + i), kOther));
+  bench.run_for(1500ms);
+  for (Peer& peer : peers) EXPECT_TRUE(works(peer));
+  bench.run_for(20s);
+  EXPECT_EQ(bench.engine.silent(), 0U);
+  EXPECT_EQ(bench.drops(DropReason::tcp_silent_ended), 0U);
+  check_engine(bench.engine);
+}
+
+TEST_F(SlowReaderTest, AllSourcesMayLeaveSoManyConnectionsUnused) {
+  Peer speaks = open(1000, kOther);
+  EXPECT_TRUE(works(speaks));
+  for (uint16_t i = 0; i < 100; ++i) open(50000, IpAddress::v4(0x0c000000U + i));
+  bench.run_for(1100ms);
+  EXPECT_EQ(bench.engine.silent(), 50U) << "beyond the limit they are not counted one by one";
+  bench.run_for(10s);
+  EXPECT_GE(bench.drops(DropReason::tcp_silent_ended), 51U);
+  EXPECT_LT(bench.engine.silent(), 50U);
+  EXPECT_TRUE(works(speaks));
+  check_engine(bench.engine);
 }
 
 }  // namespace

@@ -119,6 +119,11 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
   if (c.timestamps && s.options.timestamps && at_or_before(s.seq, last_ack) &&
       static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
     c.ts_recent = s.options.timestamps->value;
+  // Fifth, TIME-WAIT: only the peer's FIN is expected here, and what is not its last acknowledgement once
+  // more shows that it has not heard of ours. That last one is not answered, or two ends in TIME-WAIT would
+  // go on for ever; two that disagree do so at most ten times a second, and until one of them has waited long
+  // enough.
+  if (c.state == State::time_wait && (s.length() > 0 || s.seq != c.rcv.nxt)) challenge(c, leg, now);
   process_window(c, s);
   if (c.snd.wnd == 0)
     note_progress(soft_[c.soft], now);  // closed, perhaps over what is in flight: it may stay so
@@ -211,9 +216,8 @@ bool Engine::check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, I
 // outside. Without a limit two ends that disagree would answer each other for ever, and a flood in a peer's
 // name would be passed on to it. Keepalives and window probes come less often.
 void Engine::challenge(Connection& c, uint32_t leg, Instant now) {
-  constexpr Duration kInterval = 100ms;
   Soft& soft = soft_[c.soft];
-  if (now < soft.challenged_at + kInterval) return;
+  if (soft.was_challenged(now)) return;
   soft.challenged_at = now;
   soft.challenge_ack = true;
   ++counters_.challenge_acks;

@@ -39,8 +39,8 @@ void Engine::output(uint32_t leg, Instant now) {
   if (c.tx != kNone && c.state != State::time_wait) send_new(c, leg, *soft, now);
   send_acknowledgements(c, *soft, now);
   // TIME-WAIT lasts long and needs nothing but an answer now and then: its soft state serves others
-  // meanwhile.
-  if (c.state == State::time_wait && soft->is_quiet()) return release_soft(c);
+  // meanwhile, unless it has to remember that an answer was given (upkeep takes it later).
+  if (c.state == State::time_wait && soft->is_quiet() && !soft->was_challenged(now)) return release_soft(c);
   arm(c, *soft);
 }
 

@@ -126,6 +126,8 @@ struct Soft {
   } burden;
 
   // Nothing here that the connection would miss.
+  // Within the interval for which nothing else unacceptable is answered (RFC 5961 section 7).
+  bool was_challenged(Instant now) const { return now < challenged_at + Duration(100ms); }
   bool is_quiet() const {
     return sent_first == kNone && reassembly_first == kNone && duplicate_acks_owed == 0 && !ack_soon &&
            !ack_now && !fin_out_of_order && persist_at == kNever;

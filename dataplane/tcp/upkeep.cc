@@ -28,7 +28,7 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
     if (!groups_[c.group].voice) continue;
     const uint32_t quiet_ms = now_ms - c.active_ms;
     if (c.soft != kNone && quiet_ms > kQuietMs && !c.output_pending && is_synchronised(c.state) &&
-        soft_[c.soft].is_quiet())
+        soft_[c.soft].is_quiet() && !soft_[c.soft].was_challenged(now))
       release_soft(c);
     if (c.mss != c.mss_agreed) refresh_path_mtu(c, leg, now);
     const Service* service = find_service(c.service);

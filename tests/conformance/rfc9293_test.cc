@@ -235,6 +235,31 @@ TEST(Requirements, TimeWaitLastsTwoSegmentLives) {  // MUST-13
   EXPECT_EQ(s.connection(), nullptr);
 }
 
+// Section 3.10.7.4, fifth. A limit of its own for each connection, also there: two ends that disagree answer
+// each other.
+TEST(Requirements, TimeWaitAnswersWhatIsNotTheLastAcknowledgement) {
+  Script s(plain_settings());
+  s.establish();
+  s.shutdown();
+  s.arrives("F. 1:1 ack 2");
+  EXPECT_EQ(s.left(), "F. 1:1 ack 1\n. 2:2 ack 2");
+  s.arrives(". 2:2 ack 2");
+  s.wait(1s);
+  EXPECT_EQ(s.left(), "");
+  for (int i = 0; i < 20; ++i) {
+    s.arrives(i % 2 == 0 ? ". 2:102 ack 2" : ". 10:10 ack 2");
+    s.wait(4ms);
+  }
+  EXPECT_EQ(s.left(), ". 2:2 ack 2");
+  s.wait(100ms);
+  s.arrives("F. 2:2 ack 2");
+  EXPECT_EQ(s.left(), ". 2:2 ack 2");
+  for (int i = 0; i < 20; ++i) s.arrives(". -100000:-100000 ack 2");
+  EXPECT_EQ(s.left(), "");
+  s.wait(59s);
+  EXPECT_EQ(s.connection(), nullptr) << "none of that began the wait anew";
+}
+
 TEST(Requirements, ANewSynOpensAgainFromTimeWait) {  // MAY-2, SHLD-4
   for (const bool timestamps : {false, true}) {
     Script s(plain_settings());

@@ -9,8 +9,6 @@
 namespace understudy::appliance {
 namespace {
 
-constexpr size_t kEventsKept = 256;
-
 using worker::Command;
 using worker::Report;
 
@@ -37,9 +35,8 @@ NodeControl::NodeControl(const Settings& settings, std::vector<worker::Worker*> 
 
 void NodeControl::event(LogLevel level, const std::string& subject, const std::string& sentence,
                         Instant now) {
-  events_.push_back({now, level, subject, sentence});
-  if (events_.size() > kEventsKept) events_.pop_front();
-  if (log_) log_(events_.back());
+  const NodeEvent& added = events_.add({now, level, subject, sentence});
+  if (log_) log_(added);
 }
 
 void NodeControl::start(Instant now) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/random.h"
+#include "control/appliance/event_log.h"
 #include "control/appliance/promotions.h"
 #include "control/appliance/standbys.h"
 #include "control/appliance/worker_set.h"
@@ -18,14 +19,6 @@
 #include "dataplane/worker/worker.h"
 
 namespace understudy::appliance {
-
-// One line of `show events`.
-struct NodeEvent {
-  Instant when;
-  LogLevel level = LogLevel::info;
-  std::string subject;
-  std::string sentence;
-};
 
 // The control half of a node, between the cluster logic and the workers' mailboxes: pure, in virtual time,
 // without threads or sockets of its own. The control thread calls round(); a test drives a whole cluster with
@@ -73,7 +66,7 @@ class NodeControl {
 
   const cluster::Controller& controller() const { return controller_; }
   const health::HealthChecker& health() const { return health_; }
-  const std::deque<NodeEvent>& events() const { return events_; }
+  const std::deque<NodeEvent>& events() const { return events_.events(); }
   void event(LogLevel level, const std::string& subject, const std::string& sentence, Instant now);
   // Counts over all workers.
   uint64_t legs(size_t group) const { return workers_.legs(group); }
@@ -107,7 +100,7 @@ class NodeControl {
   std::vector<IpAddress> witnesses_;
   std::vector<mirror::GroupBeat> beats_told_;
   std::optional<cluster::Reach> reach_told_;
-  std::deque<NodeEvent> events_;
+  EventLog events_;
   std::optional<std::string> stop_;
   bool reopen_wished_ = false;
 };

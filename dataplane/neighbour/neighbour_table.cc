@@ -111,9 +111,14 @@ void NeighbourTable::ask(uint32_t index) {
   events_.ask(entry.port, entry.ip, alone ? entry.mac : MacAddress::broadcast(), entry.source);
 }
 
+// The latest is kept (RFC 1122 section 2.3.2.2): what waits for long is data, which is sent again, and behind
+// it may come a reset, which is not.
 void NeighbourTable::enqueue(Entry& entry, rte_mbuf* frame) {
   if (entry.queued == kQueueLength || queued_frames_ >= limits_.queued_frames) {
-    events_.drop(DropReason::neighbour_queue_full, frame);
+    if (entry.queued == 0) return events_.drop(DropReason::neighbour_queue_full, frame);
+    events_.drop(DropReason::neighbour_queue_full, entry.queue[0]);
+    std::copy(entry.queue.begin() + 1, entry.queue.begin() + entry.queued, entry.queue.begin());
+    entry.queue[entry.queued - 1] = frame;
     return;
   }
   entry.queue[entry.queued++] = frame;

@@ -54,7 +54,7 @@ struct NeighbourLimits {
 // section 7.3.2, which ARP lacks. Strangers create no entries: only what we ask for, and who asks for us.
 class NeighbourTable {
  public:
-  static constexpr uint8_t kQueueLength = 32;  // frames per entry; the newest is dropped
+  static constexpr uint8_t kQueueLength = 32;  // frames per entry; the oldest is dropped
 
   NeighbourTable(const NeighbourLimits& limits, NeighbourEvents& events);
   ~NeighbourTable();  // frees what waits, uncounted

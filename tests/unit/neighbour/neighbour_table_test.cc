@@ -98,12 +98,13 @@ TEST_F(NeighbourTableTest, RetriesQuicklyThenSlowlyThenFails) {
   EXPECT_EQ(events_.asked.size(), 4U);
 }
 
-TEST_F(NeighbourTableTest, TheQueueIsBoundedAndDropsTheNewest) {
+TEST_F(NeighbourTableTest, TheQueueIsBoundedAndDropsTheOldest) {
   for (uint8_t i = 0; i < 40; ++i) send(host(1), kStart, i);
   EXPECT_EQ(events_.drops.of(DropReason::neighbour_queue_full), 8U);
   table_->heard(0, host(1), kMacA, Heard::answer, kStart + 1ms);
   ASSERT_EQ(events_.forwarded.size(), 32U);
-  EXPECT_EQ(events_.forwarded.back().second, 31);
+  EXPECT_EQ(events_.forwarded.front().second, 8);
+  EXPECT_EQ(events_.forwarded.back().second, 39);
 }
 
 TEST_F(NeighbourTableTest, AllQueuesTogetherAreBounded) {

@@ -185,11 +185,13 @@ void NodeControl::take_cluster_frame(const Report& report, Instant now) {
 
 void NodeControl::take_heartbeat(const mirror::Heartbeat& beat, uint16_t port, const MacAddress& mac,
                                  Instant now) {
+  if (beat.node != settings_.node->id) {
+    promotions_.on_heartbeat(beat, now);
+    if (settings_.node->ports[port].peer) standbys_.on_peer_heartbeat(beat, mac);
+    // What else it says may be a reason to claim, with what is held.
+    if (standbys_.note_dropped(beat)) watch_mirror(now);
+  }
   do_actions(controller_.on_heartbeat(beat, cluster::LinkId(static_cast<uint8_t>(port)), mac, now), now);
-  if (beat.node == settings_.node->id) return;
-  promotions_.on_heartbeat(beat, now);
-  if (settings_.node->ports[port].peer) standbys_.on_peer_heartbeat(beat, mac);
-  standbys_.note_dropped(beat);
 }
 
 void NodeControl::watch_peers(Instant now) {
@@ -215,8 +217,8 @@ cluster::MirrorReport NodeControl::mirror_report(size_t group) const {
     if (!standbys_.changing(id)) report.standby = controller_.standby_of(id);
   } else {
     const auto& followed = controller_.machine(id)->followed();
-    report.readiness =
-        workers_.readiness_as_standby(group, followed ? std::optional(followed->epoch) : std::nullopt);
+    report.readiness = workers_.readiness_as_standby(
+        group, followed ? std::optional(followed->epoch) : std::nullopt, standbys_.stale_orders(id));
   }
   report.legs = static_cast<uint32_t>(legs(group));
   report.legs_unprotected = static_cast<uint32_t>(unprotected(group));

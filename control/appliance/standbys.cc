@@ -12,7 +12,8 @@ void Standbys::on_peer_heartbeat(const mirror::Heartbeat& beat, const MacAddress
 }
 
 // Once for each stream that an owner has dropped.
-void Standbys::note_dropped(const mirror::Heartbeat& beat) {
+bool Standbys::note_dropped(const mirror::Heartbeat& beat) {
+  bool is_news = false;
   for (const mirror::GroupBeat& says : beat.groups) {
     if (says.dropped_standby != self_) continue;
     uint32_t& told = told_stale_[{says.group, beat.node, beat.worker}];
@@ -23,8 +24,11 @@ void Standbys::note_dropped(const mirror::Heartbeat& beat) {
     command.node = beat.node;
     command.worker = beat.worker;
     command.number = says.dropped_generation;
+    ++stale_orders_[says.group];
     workers_.tell_all(command);
+    is_news = true;
   }
+  return is_news;
 }
 
 std::vector<NodeId> Standbys::watch_peers(std::span<const cluster::PeerSnapshot> peers) {
@@ -75,6 +79,11 @@ void Standbys::let_go(GroupId group, NodeId next) {
 uint32_t Standbys::orders(GroupId group) const {
   const auto it = orders_.find(group);
   return it == orders_.end() ? 0 : it->second;
+}
+
+uint32_t Standbys::stale_orders(GroupId group) const {
+  const auto it = stale_orders_.find(group);
+  return it == stale_orders_.end() ? 0 : it->second;
 }
 
 }  // namespace understudy::appliance

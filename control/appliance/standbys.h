@@ -21,8 +21,8 @@ class Standbys {
 
   // Heard from another node, on the peer network.
   void on_peer_heartbeat(const mirror::Heartbeat& beat, const MacAddress& mac);
-  // Heard from anybody, on any link: an owner has dropped copies of ours.
-  void note_dropped(const mirror::Heartbeat& beat);
+  // Heard from anybody, on any link: an owner has dropped copies of ours. True when that is news.
+  bool note_dropped(const mirror::Heartbeat& beat);
   // Tells workers which nodes can be reached. Gives those for which that has changed: for groups whose
   // standby one of them is, begin_change() follows.
   std::vector<NodeId> watch_peers(std::span<const cluster::PeerSnapshot> peers);
@@ -37,6 +37,8 @@ class Standbys {
   void let_go(GroupId group, NodeId next);
   // How often workers were told of a standby of the group.
   uint32_t orders(GroupId group) const;
+  // How often they were told of dropped copies of the group.
+  uint32_t stale_orders(GroupId group) const;
 
  private:
   struct Peer {
@@ -50,6 +52,7 @@ class Standbys {
   std::map<NodeId, Peer> peers_;
   std::set<GroupId> changing_;
   std::map<GroupId, uint32_t> orders_;
+  std::map<GroupId, uint32_t> stale_orders_;
   // Streams to us that their owner has dropped: (group, owner, its worker) -> generation.
   std::map<std::tuple<GroupId, NodeId, uint16_t>, uint32_t> told_stale_;
 };

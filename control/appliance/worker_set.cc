@@ -86,15 +86,19 @@ Readiness WorkerSet::readiness_of_standby(size_t group, uint32_t orders) const {
   return worst == 2 ? Readiness::synced : worst == 1 ? Readiness::syncing : Readiness::none;
 }
 
-Readiness WorkerSet::readiness_as_standby(size_t group, const std::optional<Epoch>& followed) const {
+Readiness WorkerSet::readiness_as_standby(size_t group, const std::optional<Epoch>& followed,
+                                          uint32_t stale_orders) const {
   using State = mirror::Replica::State;
   bool stale = false;
   bool none = !followed;
   bool syncing = false;
   for (const worker::Worker* worker : workers_) {
-    const worker::ReplicaStatus held = worker->status().groups[group].replica_status();
+    const GroupStatus& status = worker->status().groups[group];
+    // Before the state that belongs to it.
+    const uint32_t obeyed = status.stale_orders.load(std::memory_order_acquire);
+    const worker::ReplicaStatus held = status.replica_status();
     none |= held.state == State::none || held.epoch != followed;
-    stale |= held.state == State::stale;
+    stale |= held.state == State::stale || obeyed != stale_orders;
     syncing |= held.state == State::syncing;
   }
   return none ? Readiness::none : stale ? Readiness::stale : syncing ? Readiness::syncing : Readiness::synced;

@@ -41,7 +41,10 @@ class WorkerSet {
   // workers were told of one; until a worker knows of the last time, its state is that of another standby.
   cluster::Readiness readiness_of_standby(size_t group, uint32_t orders) const;
   // Of the copies held here: what was mirrored in another epoch than the `followed` one is worth nothing.
-  cluster::Readiness readiness_as_standby(size_t group, const std::optional<Epoch>& followed) const;
+  // `stale_orders` is how often workers were told that their owner has dropped some; until a worker has
+  // obeyed, what it says that it holds is not to be believed.
+  cluster::Readiness readiness_as_standby(size_t group, const std::optional<Epoch>& followed,
+                                          uint32_t stale_orders) const;
 
  private:
   using GroupStatus = worker::WorkerStatus::GroupStatus;

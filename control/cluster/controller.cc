@@ -378,8 +378,11 @@ Surroundings Controller::surroundings(const Group& group, Instant now) const {
       around.other_owner = HeardOwner{node, peer.boot, says.epoch, name_of_node(node)};
     const bool mirrors = says.role == mirror::GroupRole::standby && !says.legs_stale;
     if (mirrors || !holds_legs) around.candidates.push_back(node);
-    if (holds_legs || (followed && followed->node == node)) continue;
-    if (mirrors || says.role == mirror::GroupRole::fenced) around.better_holder = true;
+    if (holds_legs) continue;
+    // An owner that has silenced itself goes on with all that it has as soon as it knows that nobody
+    // followed.
+    const bool is_followed = followed && followed->node == node;
+    if ((mirrors && !is_followed) || says.role == mirror::GroupRole::fenced) around.better_holder = true;
   }
   return around;
 }

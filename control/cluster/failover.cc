@@ -292,8 +292,10 @@ void FailoverMachine::note_witness(Turn& turn) {
 void FailoverMachine::note_candidate_readiness(Turn& turn) {
   const bool held = holds_legs();
   report_ = turn.input.report;
-  if (held && !holds_legs() && !candidacy_.released)
-    candidacy_.turn = std::max(candidacy_.turn, candidacy_.began + settings_.cold_after);
+  if (!held || holds_legs()) return;
+  const bool is_over = candidacy_.released && !turn.around.better_holder;  // nobody holds anything
+  candidacy_.turn =
+      std::max(candidacy_.turn, candidacy_.began + (is_over ? settings_.dead_after : settings_.cold_after));
 }
 
 void FailoverMachine::press_on(Turn& turn) {

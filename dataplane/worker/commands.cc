@@ -144,6 +144,8 @@ void Worker::obey_for_group(tcp::GroupIndex group, const Command& command, Insta
           mirror.incoming[command.worker].channel != nullptr &&
           mirror.incoming[command.worker].channel->generation() == command.number)
         mirror.incoming[command.worker].replica->mark_stale();
+      ++mirror.stale_orders;
+      publish_streams(group);
       break;
     default:
       break;

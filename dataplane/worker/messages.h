@@ -174,8 +174,10 @@ struct WorkerStatus {
     std::atomic<uint32_t> stream_frames_waiting{0};
     std::atomic<uint64_t> stream_frames{0};
     std::atomic<uint64_t> stream_retransmitted{0};
-    // Standby's side: a ReplicaStatus.
+    // Standby's side: a ReplicaStatus, and how often control has told the worker that an owner has dropped
+    // one of its streams, as far as that knows of it.
     std::atomic<uint64_t> replica{0};
+    std::atomic<uint32_t> stale_orders{0};
     ReplicaStatus replica_status() const {
       return ReplicaStatus::unpacked(replica.load(std::memory_order_relaxed));
     }

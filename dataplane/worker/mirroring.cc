@@ -174,13 +174,11 @@ void Worker::guard_replicas(tcp::GroupIndex group, Instant now) {
     const bool is_deaf =
         deaf_since_ != kNever && now > std::max(deaf_since_, last_heard) + settings_.in_sync_lease;
     const bool is_over = copies_expire() && (is_deaf || heard > std::max(last_heard, woke) + lease);
-    if (stream.channel->is_open() && is_over) {
-      stream.replica->mark_stale();
+    if (stream.channel->is_open() && is_over) stream.replica->mark_stale();
+    if (stream.replica->state() == mirror::Replica::State::stale && stream.channel->is_open()) {
       stream.channel->close();
       publish_status();  // control must not claim with what we have just let go
     }
-    if (stream.replica->state() == mirror::Replica::State::stale && stream.channel->is_open())
-      stream.channel->close();
     stream.channel->send_ack_if_due(stream.replica->refused(), now);
   }
 }

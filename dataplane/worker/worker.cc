@@ -68,18 +68,16 @@ Instant Worker::next_deadline() {
 void Worker::notice_absence(Instant now) {
   const Duration absence = now - std::max(planned_, now_);
   const bool ports_are_new = std::exchange(ports_are_new_, false);
+  if (ports_are_new && copies_expire()) distrust_copies();
   if (absence <= Duration::zero()) return;
   if (absence.count() > status_.longest_stall_ns.load(std::memory_order_relaxed))
     status_.longest_stall_ns.store(absence.count(), std::memory_order_relaxed);
   if (absence <= settings_.interval) return;
   status_.stalls.fetch_add(1, std::memory_order_relaxed);
   next_beat_ = now;
-  for (GroupMirror& mirror : mirrors_) {
+  for (GroupMirror& mirror : mirrors_)
     for (auto& log : mirror.logs) log->excuse(now);
-    if (!copies_expire() || absence <= settings_.in_sync_lease) continue;
-    for (IncomingStream& stream : mirror.incoming)
-      if (stream.replica != nullptr) stream.replica->mark_stale();
-  }
+  if (copies_expire() && absence > settings_.in_sync_lease) distrust_copies();
   const bool silenced = absence > settings_.dead_after - settings_.interval;
   if (silenced) fall_silent(settings_.signs->silences.fetch_add(1, std::memory_order_acq_rel) + 1);
   if (!silenced && absence <= 2 * settings_.interval) return;
@@ -91,6 +89,15 @@ void Worker::notice_absence(Instant now) {
   r.number = static_cast<uint64_t>(absence.count());
   r.when = now;
   report(r);
+}
+
+// Not only what was held before: between waking up and new ports a stream may have opened from what the old
+// ones held. With the rest of that went, perhaps, its owner's word that it had dropped us meanwhile.
+void Worker::distrust_copies() {
+  for (GroupMirror& mirror : mirrors_)
+    for (IncomingStream& stream : mirror.incoming)
+      if (stream.replica != nullptr) stream.replica->mark_stale();
+  publish_status();
 }
 
 // Another worker of this node may have been away while this one was not.
@@ -241,6 +248,7 @@ void Worker::publish_streams(tcp::GroupIndex group) {
   status.stream_frames.store(frames, relaxed);
   status.stream_retransmitted.store(retransmitted, relaxed);
   status.replica.store(replica_status(group).packed(), relaxed);
+  status.stale_orders.store(mirrors_[group].stale_orders, std::memory_order_release);
 }
 
 void Worker::send_ports() {

@@ -94,6 +94,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
     // them. While we own the group, or after, the epoch is ours.
     Epoch epoch;
     std::vector<IncomingStream> incoming;  // by the owner's worker
+    uint32_t stale_orders = 0;             // of control, obeyed
   };
 
   // set_up.cc
@@ -103,6 +104,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
 
   // worker.cc
   void notice_absence(Instant now);
+  void distrust_copies();
   void heed_silence();
   void fall_silent(uint32_t silence);
   void mind_leases(Instant now);

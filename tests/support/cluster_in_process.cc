@@ -141,6 +141,10 @@ void ClusterInProcess::start(size_t slot, const std::string& as) {
 void ClusterInProcess::kill(size_t slot) {
   slots_[slot].node.reset();
 }
+void ClusterInProcess::pause_worker(size_t slot, size_t index, Duration length) {
+  slots_[slot].node->pause_worker(index, now_ + length);
+}
+
 void ClusterInProcess::pause(size_t slot) {
   slots_[slot].node->pause();
 }

@@ -56,7 +56,8 @@ class ClusterInProcess {
   void kill(size_t slot);
   void pause(size_t slot);  // SIGSTOP: everything of it stands still
   void resume(size_t slot);
-  void retire(size_t slot);  // SIGTERM: the process ends by itself
+  void pause_worker(size_t slot, size_t index, Duration length);  // one of its threads does
+  void retire(size_t slot);                                       // SIGTERM: the process ends by itself
   // `failover group web to` the node of the other slot; the sentence if it is refused.
   std::optional<std::string> hand_over(size_t from, size_t to);
   void cut(size_t slot, Network network, bool is_cut);

@@ -202,6 +202,30 @@ TEST(WholeNodes, AStandbyThatSleptThroughItsLeaseDoesNotSpeakForOldConnections) 
       << "it spoke for legs that were stale" << c.describe();
 }
 
+// It finds a whole stream in its port, and opens its ports again before it has read on to where its owner
+// drops it.
+TEST(WholeNodes, AStreamThatOpenedWhileTheStandbySleptIsNotResumed) {
+  for (Duration awake = 1ms; awake <= 61ms; awake += 4ms) {
+    ClusterInProcess c({.seed = 35, .bits_per_second = 20'000'000});
+    ASSERT_TRUE(c.boot()) << c.describe();
+    c.kill(1);
+    c.run_for(200ms);
+    c.start(1);
+    c.run_for(awake);
+    c.pause(1);
+    begin_transfers(c);
+    c.run_for(250ms);
+    EXPECT_GT(c.unprotected_legs(), 0U) << c.describe();
+    c.kill(0);
+    c.run_for(200ms);
+    c.forget_voice(1);
+    c.resume(1);
+    c.run_for(2s);
+    EXPECT_EQ(c.voice(1).segments - c.voice(1).resets, 0U)
+        << "it was awake for " << awake.count() << c.describe();
+  }
+}
+
 TEST(WholeNodes, AStandbyThatHadNoBuffersDoesNotSpeakForOldConnections) {
   ClusterInProcess c({.seed = 32, .bits_per_second = 20'000'000});
   ASSERT_TRUE(c.boot()) << c.describe();
@@ -247,6 +271,25 @@ TEST(WholeNodes, AnOwnerThatIsNearlyAwayForTooLongSpeaksAgain) {
     c.resume(0);
     expect_protected(c);
     expect_done(c);
+  }
+}
+
+// Worker 0 has the ports: while it stands still the other one hears nobody, and drops a standby that has done
+// nothing wrong. That it has leaves with worker 0's next round, when the standby is about to claim.
+TEST(WholeNodes, AWorkerWithThePortsThatStandsStillForNearlyTooLongLosesNothing) {
+  for (const Duration far : {Duration(100us), Duration(1ms), Duration(3ms)}) {
+    for (Duration away = 95ms; away <= 125ms; away += 2ms) {
+      ClusterInProcess c({.seed = 34, .workers_of_n1 = 2, .workers_of_n2 = 2, .bits_per_second = 20'000'000});
+      ASSERT_TRUE(c.boot()) << c.describe();
+      for (const auto network : {ClusterInProcess::front, ClusterInProcess::back})
+        c.network(network).delay = far;
+      for (int i = 0; i < 4; ++i) c.transfer(kMegabyte / 10, kMegabyte / 10);
+      c.run_for(30ms);
+      c.pause_worker(0, 0, away);
+      c.run_for(away);
+      expect_protected(c);
+      expect_done(c);
+    }
   }
 }
 

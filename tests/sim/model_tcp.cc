@@ -120,8 +120,10 @@ void ModelTcp::send(uint64_t at, uint32_t length, Instant now) {
   outbox_.push_back(std::move(s));
 }
 
+// Behind all that was ever said, as Linux and BSD do, and not at a SND.NXT that a timeout has pulled back:
+// the peer would take it for an old duplicate, and ignore what it acknowledges.
 void ModelTcp::send_ack(Instant now) {
-  send(std::min(max_, std::max(nxt_, una_)), 0, now);
+  send(max_, 0, now);
 }
 
 void ModelTcp::send_reset(uint32_t seq) {

@@ -139,6 +139,8 @@ class World {
   void kill(size_t slot);
   void note_losses(size_t owner);
   bool is_shown_protected(size_t slot) const;
+  std::optional<bool> is_leg_protected(size_t slot, const Talk& talk) const;
+  bool is_session_protected(size_t slot, size_t session);
   bool is_speaking(size_t slot) const;
   void note_trouble(Duration lasts);
   void excuse_everything();
@@ -181,8 +183,9 @@ class World {
   std::set<size_t> reset_lost_;  // of these, those of which a frame was lost then or later
   std::vector<Undo> undo_;
   std::vector<char> fault_applied_;
-  bool faults_are_over_ = false;  // who ends from now on, asked to before, comes back
-  Instant trouble_until_{};       // until then a loss of the owner is the second failure at once
+  bool faults_are_over_ = false;    // who ends from now on, asked to before, comes back
+  Instant trouble_until_{};         // until then a loss of the owner is the second failure at once
+  Instant pools_are_full_until_{};  // until then a node may have no buffer
   Result result_;
 };
 

@@ -78,25 +78,40 @@ uint64_t World::unprotected_shown() const {
   return shown - std::min(shown, over);
 }
 
-// The owner is about to be lost: which sessions was it not shown to protect? Everything else must go on.
+// What the node has promised to the talk's machine is shown as protected; nothing: it has no such leg.
+std::optional<bool> World::is_leg_protected(size_t slot, const Talk& talk) const {
+  NodeInProcess& node = *slots_[slot].node;
+  const ModelTcp::Settings& tcp = talk.tcp->settings();
+  for (size_t w = 0; w < node.workers(); ++w) {
+    const tcp::ConnectionTable& legs = node.worker(w).engine().legs();
+    const uint32_t leg = legs.find({IpAddress::v4(tcp.remote), IpAddress::v4(tcp.local),
+                                    PortNumber(tcp.remote_port), PortNumber(tcp.local_port)});
+    if (leg != tcp::kNone) return legs[leg].mirrored || !after(legs[leg].rcv.committed, legs[leg].rcv.irs);
+  }
+  return {};
+}
+
+// The legs of a session are protected together. Of one whose client's leg has ended already the backend's is
+// counted by itself; it cannot enter a new standby's stream.
+bool World::is_session_protected(size_t slot, size_t session) {
+  for (const auto& host : hosts_) {
+    const Talk* talk = host->of_session(session);
+    if (talk == nullptr) continue;
+    if (const auto shown = is_leg_protected(slot, *talk)) return *shown;
+  }
+  return true;
+}
+
+// The owner is about to be lost: which sessions was it not shown to protect? Everything else must go on. Both
+// ends may have heard all that they wait for, and a FIN be unacknowledged: that can be lost, too.
 void World::note_losses(size_t slot) {
   if (settings_.named != nullptr) return;
-  NodeInProcess& node = *slots_[slot].node;
   const bool whole = is_shown_protected(slot) && now_ >= trouble_until_;
+  const auto is_over = [](const Talk* talk) { return talk == nullptr || talk->over(); };
   for (size_t i = 0; i < scenario_.plans.size(); ++i) {
-    if (!session_begun_[i] || session_done(i)) continue;
-    const Talk& talk = *hosts_[0]->of_session(i);
-    const ModelTcp::Settings& tcp = talk.tcp->settings();
-    bool is_protected = whole;
-    for (size_t w = 0; w < node.workers() && is_protected; ++w) {
-      const tcp::ConnectionTable& legs = node.worker(w).engine().legs();
-      const uint32_t leg = legs.find({IpAddress::v4(tcp.remote), IpAddress::v4(tcp.local),
-                                      PortNumber(tcp.remote_port), PortNumber(tcp.local_port)});
-      if (leg == tcp::kNone) continue;
-      const bool promised = after(legs[leg].rcv.committed, legs[leg].rcv.irs);
-      is_protected = legs[leg].mirrored || !promised;
-    }
-    if (!is_protected) lost_.insert(i);
+    if (!session_begun_[i] || lost_.contains(i)) continue;
+    if (std::ranges::all_of(hosts_, is_over, [i](const auto& host) { return host->of_session(i); })) continue;
+    if (!whole || !is_session_protected(slot, i)) lost_.insert(i);
   }
   for (const auto& host : hosts_) host->excused = lost_;
 }
@@ -267,6 +282,7 @@ void World::cut(size_t slot, Network network, bool in, bool out, Duration lasts)
 // Takes what the pool has, but for a few, and gives it back later.
 void World::fill_pool(size_t slot, Duration lasts) {
   NodeInProcess* node = slots_[slot].node.get();
+  pools_are_full_until_ = std::max(pools_are_full_until_, now_ + lasts);
   std::vector<rte_mbuf*> taken;
   while (rte_mempool_avail_count(node->pool()) > 24) taken.push_back(rte_pktmbuf_alloc(node->pool()));
   later(lasts, [this, slot, taken = std::move(taken), life = slots_[slot].life] {

@@ -1,4 +1,4 @@
-// Which sessions may wait for ever because the network lost a reset.
+// Which sessions may wait for ever because the network, or a node without buffers, lost a reset.
 #include <fmt/format.h>
 
 #include "tests/sim/configuration.h"
@@ -17,7 +17,11 @@ void World::note_reset(std::span<const uint8_t> frame) {
   if (start_ == kNever || !is_reset(frame)) return;
   const auto segment = read_tcp(frame);
   if (!segment) return;
-  if (const auto session = session_of(*segment)) reset_said_.insert(*session);
+  const auto session = session_of(*segment);
+  if (!session) return;
+  reset_said_.insert(*session);
+  // A node without a buffer does not hear it, or cannot tell the other end.
+  if (now_ < pools_are_full_until_) reset_lost_.insert(*session);
 }
 
 void World::note_frame_lost(std::span<const uint8_t> frame) {

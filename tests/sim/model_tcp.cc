@@ -121,9 +121,10 @@ void ModelTcp::send(uint64_t at, uint32_t length, Instant now) {
 }
 
 // Behind all that was ever said, as Linux and BSD do, and not at a SND.NXT that a timeout has pulled back:
-// the peer would take it for an old duplicate, and ignore what it acknowledges.
+// the peer would take it for an old duplicate, and ignore what it acknowledges. Nor beyond what the peer
+// takes: a probe of a closed window has said a byte there, and a window update behind it would not be taken.
 void ModelTcp::send_ack(Instant now) {
-  send(max_, 0, now);
+  send(std::min(max_, std::max(edge_, una_)), 0, now);
 }
 
 void ModelTcp::send_reset(uint32_t seq) {

@@ -144,8 +144,12 @@ bool OwnerLog::write_open(uint32_t leg, RecordKind kind, Instant now) {
   if (c.state != tcp::State::syn_sent) r.state.rcv_nxt = tcp::receive_seq_of(c, rx.logged).raw();
   r.state.state = static_cast<uint8_t>(without_fin(c.state));
   r.state.flags = static_cast<uint8_t>(r.state.flags & ~kLegFinReceived);
-  const bool nothing_follows =
-      rx.logged == rx.tail && !c.fin_received && (tx.source != tcp::kNone || tx.held() == 0);
+  // Without the backend's leg a successor would look for a backend again, which hears nothing of what the
+  // former one has acknowledged.
+  const bool bind_follows =
+      kind == RecordKind::open && c.partner != tcp::kNone && !engine_.legs()[c.partner].mirrored;
+  const bool nothing_follows = rx.logged == rx.tail && !c.fin_received && !bind_follows &&
+                               (tx.source != tcp::kNone || tx.held() == 0);
   if (nothing_follows) r.state.flags |= kLegComplete;
   r.partner = kind == RecordKind::bind ? c.partner : tcp::kNone;
   r.local = c.key.local.bytes();

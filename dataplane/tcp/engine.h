@@ -346,6 +346,7 @@ class Engine {
   Seq last_ack_decided(const Connection& c) const;
   bool process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   void process_window(Connection& c, const wire::TcpSegment& s);
+  void process_text(Connection& c, uint32_t leg, Arrival& arrival);
   void process_data(Connection& c, uint32_t leg, Arrival& arrival);
   void process_fin(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   void accept_fin(Connection& c, uint32_t leg, Instant now);

@@ -33,7 +33,9 @@ bool Engine::add_handed_sent(uint32_t leg, const SentSegment& sent) {
 
 bool Engine::add_handed_early(uint32_t leg, uint64_t offset, std::span<const uint8_t> bytes) {
   Connection& c = legs_[leg];
-  if (!pipes_.has_room_for_early() || offset <= pipes_[c.rx].tail) return false;
+  // What came with a SYN stands right at the tail until the handshake is over.
+  const uint64_t first = pipes_[c.rx].tail + (c.state == State::syn_received ? 0 : 1);
+  if (!pipes_.has_room_for_early() || offset < first) return false;
   rte_mbuf* frame = rte_pktmbuf_alloc(pool_);
   if (frame == nullptr) return false;
   const auto length = static_cast<uint16_t>(bytes.size());

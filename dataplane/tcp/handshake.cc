@@ -92,9 +92,17 @@ void Engine::become_established(Connection& c, uint32_t leg, Instant now) {
     if (const Service* service = find_service(c.service)) soft->user_timeout = service->user_timeout;
   }
   want_log(leg);
-  if (c.opened) return;
-  c.opened = true;
-  if (const Service* service = find_service(c.service)) service->application->on_open(*this, leg, now);
+  if (!c.opened) {
+    c.opened = true;
+    const LegId id = legs_.id_of(leg);
+    if (const Service* service = find_service(c.service)) service->application->on_open(*this, leg, now);
+    if (!legs_.is_live(id)) return;
+  }
+  // What came with the SYN of a peer that opened at the same time. It left no gap, so it is acknowledged as
+  // any other data.
+  if (c.soft == kNone || soft_[c.soft].reassembly_first == kNone) return;
+  deliver_reassembled(c, soft_[c.soft]);
+  deliver(c, leg, now);
 }
 
 // RFC 9293 section 3.10.7.3.
@@ -122,12 +130,15 @@ void Engine::receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival) 
     if (soft->sent_first != kNone) mark_lost(*soft, sent_[soft->sent_first]);
     want_log(leg);
     want_output(leg);
-    return;
+    return process_text(c, leg, arrival);
   }
   acknowledge(c, leg, s.ack, 0, arrival.now);
   soft->ack_now = true;
+  const LegId id = legs_.id_of(leg);
   become_established(c, leg, arrival.now);
+  if (!legs_.is_live(id)) return;
   want_output(leg);
+  process_text(c, leg, arrival);
 }
 
 // A new SYN for a tuple in TIME-WAIT: RFC 6191 and RFC 1122 section 4.2.2.13. True if the old connection is

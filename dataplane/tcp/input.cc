@@ -11,6 +11,14 @@ Seq receive_limit(const Connection& c) {
   return later_of(c.rcv.edge, c.rcv.edge_sent);
 }
 
+wire::TcpSegment behind_syn(const wire::TcpSegment& s) {
+  wire::TcpSegment behind = s;
+  behind.flags = static_cast<uint8_t>(s.flags & ~wire::kSyn);
+  behind.seq = s.seq + 1;
+  if (s.urgent_pointer > 0) --behind.urgent_pointer;
+  return behind;
+}
+
 }  // namespace
 
 void Engine::drop(Arrival& arrival, DropReason reason) {
@@ -111,7 +119,6 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     if (!check_syn(c, leg, s, now)) return drop(arrival, DropReason::tcp_syn_in_window);
   }
   if (!s.has(wire::kAck)) return drop(arrival, DropReason::tcp_ack_missing);
-  const LegId id = legs_.id_of(leg);
   const Seq last_ack = last_ack_decided(c);
   if (!process_ack(c, leg, s, now)) return;
   // RFC 7323 section 4.3, but only with an acknowledgement that makes sense: who guesses a sequence number
@@ -127,12 +134,26 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
   process_window(c, s);
   if (c.snd.wnd == 0)
     note_progress(soft_[c.soft], now);  // closed, perhaps over what is in flight: it may stay so
-  process_urgent(c, leg, s, now);
+  process_text(c, leg, arrival);
+}
+
+// Sixth to eighth: what the segment brings. A SYN stands before it in sequence space.
+void Engine::process_text(Connection& c, uint32_t leg, Arrival& arrival) {
+  if (arrival.segment.has(wire::kSyn)) {
+    const wire::TcpSegment behind = behind_syn(arrival.segment);
+    Arrival rest{arrival.frame, behind, arrival.now, arrival.origin};
+    process_text(c, leg, rest);
+    arrival.frame = rest.frame;
+    return;
+  }
+  const wire::TcpSegment& s = arrival.segment;
+  const LegId id = legs_.id_of(leg);
+  process_urgent(c, leg, s, arrival.now);
   if (!legs_.is_live(id)) return;
   if (c.ecn) note_mark(soft_[c.soft], s);
   process_data(c, leg, arrival);
   if (!legs_.is_live(id)) return;
-  process_fin(c, leg, s, now);
+  process_fin(c, leg, s, arrival.now);
   if (legs_.is_live(id) && c.soft != kNone) arm(c, soft_[c.soft]);
 }
 
@@ -300,13 +321,16 @@ void Engine::process_window(Connection& c, const wire::TcpSegment& s) {
   want_log(soft.leg);
 }
 
-// Seventh: the payload. Whatever is not stored here is not acknowledged either.
+// Seventh: the payload. Whatever is not stored here is not acknowledged either. In SYN-RECEIVED, after an
+// open from both sides, it waits among what came too early (section 3.10.7.3): nobody is to see it before the
+// peer has shown that it is there.
 void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
   const wire::TcpSegment& s = arrival.segment;
   if (s.payload_length == 0) return;
   Soft& soft = soft_[c.soft];
-  if (c.fin_received ||
-      (c.state != State::established && c.state != State::fin_wait_1 && c.state != State::fin_wait_2))
+  const bool opening = c.state == State::syn_received;
+  if (c.fin_received || (!opening && c.state != State::established && c.state != State::fin_wait_1 &&
+                         c.state != State::fin_wait_2))
     return drop(arrival, DropReason::tcp_data_after_close);
   Pipe& rx = pipes_[c.rx];
   uint64_t begin = receive_offset_of(c, s.seq, rx.tail);
@@ -332,7 +356,7 @@ void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
     data_offset = static_cast<uint16_t>(data_offset + old);
     length -= old;
   }
-  const bool in_order = begin == rx.tail;
+  const bool in_order = begin == rx.tail && !opening;
   if (!in_order && soft.reassembly_count >= settings_.reassembly_max)
     return drop(arrival, DropReason::tcp_reassembly_full);
   if (!in_order && !pipes_.has_room_for_early()) return drop(arrival, DropReason::tcp_receive_memory);
@@ -342,6 +366,7 @@ void Engine::process_data(Connection& c, uint32_t leg, Arrival& arrival) {
   payload_budget_ -= length;
   if (!in_order) {
     queue_out_of_order(c, soft, chunk);
+    if (opening) return;
     ++soft.duplicate_acks_owed;
     soft.duplicate_ack_at = c.rcv.nxt;
     want_output(leg);

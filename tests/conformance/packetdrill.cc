@@ -31,7 +31,7 @@ Adapter& of(void* userdata) {
     // The tool locks all memory, so that a page fault costs its script no time; here it would cost the start
     // of every page that is never used, and faults take no virtual time.
     munlockall();
-    instance->adapter = std::make_unique<Adapter>(instance->flags, plain_mbuf_pool());
+    instance->adapter = std::make_unique<Adapter>(instance->flags, plain_mbuf_pool_for_any_packet());
   }
   return *instance->adapter;
 }

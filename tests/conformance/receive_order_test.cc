@@ -62,5 +62,49 @@ TEST(Receiver, NothingBehindTheFinCounts) {
   EXPECT_EQ(s.read_right(1000), 100U);
 }
 
+// RFC 9293 section 3.10.7.3, fourth: "continue processing at the sixth step".
+TEST(Receiver, TextAndFinOfASynAckAreTaken) {
+  Script s(plain_settings());
+  s.connect();
+  s.left();
+  s.arrives("S. 0:300 ack 1 mss 1000");
+  EXPECT_EQ(s.left(), ". 1:1 ack 301");
+  EXPECT_EQ(s.read_right(1000), 300U);
+  Script finished(plain_settings());
+  finished.connect();
+  finished.left();
+  finished.arrives("SF. 0:300 ack 1 mss 1000");
+  EXPECT_EQ(finished.left(), ". 1:1 ack 302");
+  EXPECT_EQ(finished.where(), "CLOSE-WAIT");
+  EXPECT_EQ(finished.read_right(1000), 300U);
+}
+
+// The same place, for both that open at once: "queue them for processing after the ESTABLISHED state has been
+// reached". The FIN is left to come again.
+TEST(Receiver, TextOfASynWaitsForTheEndOfTheHandshake) {
+  for (const char* syn : {"S 0:300 mss 1000", "SF 0:300 mss 1000"}) {
+    Script s(plain_settings());
+    s.connect();
+    s.left();
+    s.arrives(syn);
+    EXPECT_EQ(s.left(), "S. 0:0 ack 1 mss 1460");
+    EXPECT_EQ(s.read(1000), 0U);
+    s.arrives(". 301:301 ack 1");
+    EXPECT_EQ(s.read_right(1000), 300U);
+    s.wait(100ms);
+    EXPECT_EQ(s.left(), ". 1:1 ack 301");
+  }
+}
+
+TEST(Receiver, TextThatComesAgainWithTheSynAckIsNotMovedByTheSyn) {
+  Script s(plain_settings());
+  s.connect();
+  s.arrives("S 0:0 mss 1000");
+  s.left();
+  s.arrives("S. 0:300 ack 1 mss 1000");
+  EXPECT_EQ(s.where(), "ESTABLISHED");
+  EXPECT_EQ(s.read_right(1000), 300U);
+}
+
 }  // namespace
 }  // namespace understudy::conformance

@@ -120,8 +120,10 @@ void Script::arrives(std::string_view text, char fill) {
   const auto length = static_cast<uint16_t>(last - first);
   if (length > 0) {
     auto* data = reinterpret_cast<uint8_t*>(rte_pktmbuf_append(frame, length));
+    const int64_t number =
+        (segment.flags & wire::kSyn) != 0 ? first + 1 : first;  // a SYN stands before its text
     for (uint16_t i = 0; i < length; ++i)
-      data[i] = fill != 0 ? static_cast<uint8_t>(fill) : byte_at(first + i);
+      data[i] = fill != 0 ? static_cast<uint8_t>(fill) : byte_at(number + i);
   }
   wire::build_tcp_frame(frame, segment);
   const auto* bytes = rte_pktmbuf_mtod(frame, const uint8_t*);

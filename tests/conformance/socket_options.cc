@@ -79,7 +79,7 @@ std::vector<uint8_t> Sockets::tcp_information(Socket& s) {
     info.tcpi_backoff = r.backoff;
     info.tcpi_options =
         static_cast<uint8_t>((c.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (c.sack ? TCPI_OPT_SACK : 0) |
-                             (c.window_scaling ? TCPI_OPT_WSCALE : 0));
+                             (c.window_scaling ? TCPI_OPT_WSCALE : 0) | (c.ecn ? TCPI_OPT_ECN : 0));
     info.tcpi_snd_wscale = c.snd_scale & 0xf;
     info.tcpi_rcv_wscale = c.rcv_scale & 0xf;
     info.tcpi_rto = micros(r.rto);

@@ -14,7 +14,6 @@ namespace understudy {
 namespace {
 
 constexpr unsigned kMbufs = 4095;
-constexpr uint16_t kRoom = RTE_PKTMBUF_HEADROOM + kTestMbufRoom;
 
 // Objects are made when they are first taken, the memory of the others is never touched: a program that needs
 // a few starts in a millisecond and not in ten.
@@ -88,13 +87,15 @@ uint8_t* map(size_t bytes) {
 }
 
 // What rte_pktmbuf_pool_create() does, less the memory zones and lists that processes share.
-rte_mempool* create() {
+rte_mempool* create(uint16_t bytes) {
+  static const int operations = register_stack();
+  const auto data_room = static_cast<uint16_t>(RTE_PKTMBUF_HEADROOM + bytes);
   rte_mempool_objsz sizes{};
-  rte_mempool_calc_obj_size(sizeof(rte_mbuf) + kRoom, 0, &sizes);
+  rte_mempool_calc_obj_size(sizeof(rte_mbuf) + data_room, 0, &sizes);
   auto* pool = new (map(sizeof(rte_mempool) + sizeof(rte_pktmbuf_pool_private))) rte_mempool{};
   std::snprintf(pool->name, sizeof pool->name, "%s", "plain");
   pool->pool_data = new Stack;
-  pool->ops_index = register_stack();
+  pool->ops_index = operations;
   pool->size = pool->populated_size = kMbufs;
   pool->elt_size = sizes.elt_size;
   pool->header_size = sizes.header_size;
@@ -103,7 +104,7 @@ rte_mempool* create() {
   STAILQ_INIT(&pool->elt_list);
   STAILQ_INIT(&pool->mem_list);
   rte_pktmbuf_pool_private room{};
-  room.mbuf_data_room_size = kRoom;
+  room.mbuf_data_room_size = data_room;
   rte_pktmbuf_pool_init(pool, &room);
   stack_of(pool).free.reserve(kMbufs);
   stack_of(pool).objects = map(size_t{sizes.total_size} * kMbufs);
@@ -113,7 +114,12 @@ rte_mempool* create() {
 }  // namespace
 
 rte_mempool* plain_mbuf_pool() {
-  static rte_mempool* const pool = create();
+  static rte_mempool* const pool = create(kTestMbufRoom);
+  return pool;
+}
+
+rte_mempool* plain_mbuf_pool_for_any_packet() {
+  static rte_mempool* const pool = create(UINT16_MAX - RTE_PKTMBUF_HEADROOM);
   return pool;
 }
 

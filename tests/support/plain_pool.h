@@ -8,5 +8,7 @@ namespace understudy {
 // start takes a third of a second (it measures its clock and loads every driver). For programs that must
 // start fast and need no more of DPDK than mbufs. One thread at a time.
 rte_mempool* plain_mbuf_pool();
+// Such a pool with buffers that take any packet that IP can carry. What is not used of them is never touched.
+rte_mempool* plain_mbuf_pool_for_any_packet();
 
 }  // namespace understudy

@@ -35,6 +35,7 @@ Engine::Engine(const EngineSettings& settings, const Secret& secret, const Shard
       is_silent_(settings.legs, false),
       path_mtus_(secret),
       resets_(secret),
+      reset_limit_(settings.resets_per_second),
       time_wait_((settings.legs + 1) / 2),
       upkeep_at_(start) {
   settings_.half_open_max =

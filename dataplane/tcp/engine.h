@@ -14,6 +14,7 @@
 #include "dataplane/tcp/group.h"
 #include "dataplane/tcp/path_mtu_table.h"
 #include "dataplane/tcp/pipe.h"
+#include "dataplane/tcp/reset_limit.h"
 #include "dataplane/tcp/reset_table.h"
 #include "dataplane/tcp/shard.h"
 #include "dataplane/tcp/soft.h"
@@ -68,6 +69,7 @@ struct EngineSettings {
   SynCookies syn_cookies = SynCookies::automatic;
   uint32_t half_open_max = 1024;            // of all sources together; no more than half of active_legs
   uint32_t half_open_per_source_max = 256;  // an IPv4 address, an IPv6 /64
+  uint32_t resets_per_second = 10'000;      // to segments of no connection
   // Connections that others opened and whose peers do not take what we hold for them: of all sources, and of
   // one. Beyond these, or while less than a quarter of pinned_max is free, those that have been so for longer
   // than stalled_grace are ended.
@@ -519,6 +521,7 @@ class Engine {
   uint32_t silent_ = 0;
   PathMtuTable path_mtus_;
   ResetTable resets_;
+  ResetLimit reset_limit_;
   std::vector<Group> groups_;
   std::vector<Address> addresses_;
   std::vector<Service> services_;

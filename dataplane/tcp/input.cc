@@ -72,6 +72,7 @@ void Engine::receive_without_connection(Arrival& arrival, const FlowKey& key) {
   // Section 3.10.7.2, fourth: what is neither RST nor ACK nor SYN says nothing to a listener.
   if (!s.has(wire::kAck) && !s.has(wire::kSyn) && find_listener(key.local, key.local_port) != nullptr)
     return drop(arrival, DropReason::tcp_ack_missing);
+  if (!reset_limit_.admits(arrival.now)) return drop(arrival, DropReason::tcp_reset_limited);
   if (s.has(wire::kAck))
     send_reset(key, s.ack, Seq(0), wire::kRst);
   else

@@ -40,6 +40,7 @@ namespace understudy {
   X(tcp_not_accepting, "new connection while the group has no standby, and its policy forbids that")       \
   X(tcp_no_connection, "no such connection")                                                               \
   X(tcp_reset_suppressed, "unknown connection after a takeover or a SYN cookie, reset withheld")           \
+  X(tcp_reset_limited, "no such connection, and no reset: as many as a second allows have left")           \
   X(tcp_table_full, "connection table full")                                                               \
   X(tcp_half_open_limit, "SYN beyond what may be half open, and cookies are off")                          \
   X(tcp_syn_turned_away, "SYN beyond a quarter of the worker's time; welcome when it comes again")         \

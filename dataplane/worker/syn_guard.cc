@@ -66,11 +66,14 @@ void SynGuard::begin_round(Instant now) {
 }
 
 bool SynGuard::admits(const wire::Opening& syn) {
-  const bool welcome = credit_ > kCreditMost / 2 || (credit_ > Duration::zero() && turned_away_.knows(syn));
-  if (welcome)
-    ++admitted_;
-  else
-    turned_away_.add(syn, now_);
+  bool welcome = credit_ > kCreditMost / 2;
+  if (!welcome) {
+    const bool twice = turned_away_again_.knows(syn);
+    const bool once = twice || turned_away_.knows(syn);
+    welcome = once && credit_ > (twice ? Duration::zero() : kCreditMost / 4);
+    if (!welcome) (once ? turned_away_again_ : turned_away_).add(syn, now_);
+  }
+  if (welcome) ++admitted_;
   return welcome;
 }
 

@@ -43,9 +43,10 @@ class TurnedAway {
 
 // Bounds what SYNs cost a worker to half of its time, so that a flood of them, however fast it comes in,
 // leaves the other half to those who have a connection, and never fills the ring in which both wait. A SYN
-// that is turned away costs a look at its flags and one cache line; half of what may be spent is kept for
-// those that were turned away before. So whoever connects during a flood waits a second at worst, unless the
-// flood repeats its own SYNs.
+// that is turned away costs a look at its flags and a few cache lines. Half of what may be spent is kept for
+// those that were turned away before, and half of that for those that were so twice: whoever connects during
+// a flood waits a second at worst, and three when the flood says each of its SYNs twice. (Who says his a
+// third time waits longer beside a flood that does so, too.)
 //
 // What a SYN costs is measured, not assumed: the time of a round is divided among the frames that it has
 // worked through. Time is a parameter. One thread.
@@ -54,7 +55,7 @@ class SynGuard {
   static constexpr uint32_t kFilterLines = TurnedAway::kLines;
 
   explicit SynGuard(const Secret& secret, uint32_t filter_lines = kFilterLines)
-      : turned_away_(secret, filter_lines) {}
+      : turned_away_(secret, filter_lines), turned_away_again_(secret, filter_lines) {}
 
   // A round begins, the last one is over.
   void begin_round(Instant now);
@@ -70,6 +71,7 @@ class SynGuard {
   static constexpr Duration kCostMost = 10us;
 
   TurnedAway turned_away_;
+  TurnedAway turned_away_again_;
   Instant now_{};
   Duration credit_ = kCreditMost;  // may be below zero
   uint32_t admitted_ = 0;          // in this round

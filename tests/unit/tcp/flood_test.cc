@@ -130,6 +130,28 @@ TEST_F(FloodTest, AnAckThatBringsNoCookieIsLeftAloneAsLongAsCookiesHold) {
   EXPECT_EQ(bench.leg(SegmentBench::flow(40000)), nullptr);
 }
 
+// ACKs and FINs of no connection: a tenth of a second's resets at once, then as many as a second allows.
+TEST_F(FloodTest, StrangersGetNoMoreResetsThanASecondAllows) {
+  const auto stray = [&](uint32_t number, uint8_t flags) {
+    bench.take_in({.key = SegmentBench::flow(1024, IpAddress::v4(0x0b000001 + number)),
+                   .seq = Seq(number * 7919),
+                   .ack = Seq(number),
+                   .flags = flags,
+                   .window = 1024});
+  };
+  bench.keep = false;
+  for (uint32_t i = 0; i < 20'000; ++i) stray(i, i % 2 == 0 ? wire::kAck : wire::kAck | wire::kFin);
+  EXPECT_EQ(bench.engine.counters().resets_out, 1001U);
+  EXPECT_EQ(bench.drops(DropReason::tcp_reset_limited), 20'000U - 1001U);
+  for (uint32_t i = 0; i < 10'000; ++i) {
+    bench.now += 10us;
+    stray(i, wire::kAck);
+  }
+  EXPECT_EQ(bench.engine.counters().resets_out, 2001U);
+  EXPECT_EQ(bench.engine.legs().size(), 0U);
+  EXPECT_EQ(bench.engine.half_open(), 0U);
+}
+
 // A reset that arrives before the last data is challenged (RFC 5961 section 3.2): who sent it is to say so
 // again.
 TEST_F(FloodTest, TheChallengeOfOurOwnResetIsAnsweredWhileUnknownConnectionsAreLeftAlone) {

@@ -1,6 +1,8 @@
 // What SYNs may cost, and who gets through.
 #include "dataplane/worker/syn_guard.h"
 
+#include <deque>
+#include <numeric>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -90,6 +92,41 @@ TEST(SynGuard, WhoeverComesAgainDuringAFloodIsAnswered) {
     flood_until(worker.now + 1ms);
   }
   EXPECT_EQ(answered, turned_away.size());
+}
+
+// A flood that says each of its SYNs again takes the place of those who say theirs a second time; the third
+// time is kept for the others. A twentieth of the times that people wait: the guard does not know them.
+TEST(SynGuard, WhoeverComesAThirdTimeIsAnsweredBesideAFloodThatSaysEachSynTwice) {
+  BusyWorker worker(6us);
+  const Instant begun = worker.now;
+  std::deque<std::pair<Instant, uint32_t>> said;
+  uint32_t flood = 0x0b000000;
+  const auto flood_until = [&](Instant until) {
+    while (worker.now < until) {
+      said.emplace_back(worker.now, flood);
+      worker.take(syn(flood++));
+      worker.spend(700ns);
+      if (said.front().first + 50ms > worker.now) continue;
+      worker.take(syn(said.front().second));
+      worker.spend(700ns);
+      said.pop_front();
+    }
+  };
+  std::vector<uint32_t> turned_away(40);
+  std::iota(turned_away.begin(), turned_away.end(), 0U);
+  const auto all_try = [&](Instant at) {
+    flood_until(at);
+    std::erase_if(turned_away, [&](uint32_t client) {
+      const bool answered = worker.take(syn(client, client));
+      flood_until(worker.now + 1ms);
+      return answered;
+    });
+  };
+  all_try(begun + 75ms);
+  all_try(begun + 125ms);
+  EXPECT_GT(turned_away.size(), 10U) << "the flood does not fill what it may";
+  all_try(begun + 225ms);
+  EXPECT_EQ(turned_away.size(), 0U);
 }
 
 TEST(SynGuard, AStallIsNotChargedToTheSynsOfItsRound) {

@@ -242,6 +242,8 @@ class Engine {
   void take_over(GroupIndex group, Epoch epoch, Instant now, Duration reset_hold);
   void give_up(GroupIndex group);       // voice off; legs stay as they are
   void discard_legs(GroupIndex group);  // forget them without a word on the wire
+  // In no group does an unknown connection get an RST before `until`.
+  void hold_resets(Instant until);
   // Works on at most `legs` slots of the resume sweep. False when no sweep is in progress.
   bool sweep(Instant now, uint32_t legs);
   bool sweeping() const { return sweep_.active; }

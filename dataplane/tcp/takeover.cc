@@ -30,6 +30,11 @@ void Engine::give_up(GroupIndex index) {
   groups_[index].voice = false;
 }
 
+void Engine::hold_resets(Instant until) {
+  for (Group& group : groups_)
+    if (!group.always_local) group.reset_hold_until = std::max(group.reset_hold_until, until);
+}
+
 void Engine::discard_legs(GroupIndex index) {
   for (uint32_t leg = 0; leg < legs_.capacity(); ++leg)
     if (legs_.is_live(leg) && legs_[leg].group == index) free_leg(leg);

@@ -1,6 +1,7 @@
 // Frames from the ports: what they are, and whose.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "dataplane/wire/icmp.h"
 #include "dataplane/wire/ipv4.h"
@@ -42,6 +43,7 @@ bool Worker::receive_ports(Instant now) {
   std::array<rte_mbuf*, kBurst> burst;
   for (uint16_t port = 0; port < settings_.ports.size(); ++port) {
     const uint16_t count = settings_.ports[port].port->receive(burst);
+    if (count > 0 && !any) end_isolation(now);
     any |= count > 0;
     for (uint16_t i = 0; i < count; ++i) {
       if (i + 2 < count) rte_prefetch0(rte_pktmbuf_mtod(burst[i + 2], void*));
@@ -49,6 +51,21 @@ bool Worker::receive_ports(Instant now) {
     }
   }
   return any;
+}
+
+// To a node that was cut off from everything its networks come back one frame at a time, and its successor's
+// first heartbeat need not be the first: what it said once more to nobody makes the switches send it what is
+// meant for that successor. So unknown connections get no reset until there was time for a heartbeat. Whose
+// peers are dead hears a quiet network, too: that is taken for the end of an isolation once, not each time.
+void Worker::end_isolation(Instant now) {
+  const Instant frame_before = std::exchange(last_frame_, now);
+  if (settings_.nodes.size() < 2 || now - frame_before < settings_.dead_after) return;
+  Instant beat = Instant::min();
+  for (const SharedSigns::Sign& sign : settings_.signs->nodes)
+    beat = std::max(beat, Instant(Duration(sign.beat_ns.load(std::memory_order_relaxed))));
+  if (now < beat + settings_.dead_after || (end_of_isolation_ && beat <= *end_of_isolation_)) return;
+  end_of_isolation_ = now;
+  engine_.hold_resets(now + settings_.dead_after);
 }
 
 void Worker::receive_frame(uint16_t port, rte_mbuf* frame, Instant now) {

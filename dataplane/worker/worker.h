@@ -121,6 +121,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
 
   // receive.cc
   bool receive_ports(Instant now);
+  void end_isolation(Instant now);
   void receive_frame(uint16_t port, rte_mbuf* frame, Instant now);
   void receive_cluster(uint16_t port, rte_mbuf* frame, uint16_t offset, Instant now);
   std::variant<DropReason, mirror::ClusterFrameView> open_cluster_frame(std::span<uint8_t> bytes);
@@ -292,7 +293,9 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
   Instant now_{};
   Instant planned_{};  // when we meant to be called again
   bool ports_are_new_ = false;
-  uint32_t silence_ = 0;  // of SharedSigns::silences, the last that was heeded
+  Instant last_frame_{};                     // of whatever kind, on any port
+  std::optional<Instant> end_of_isolation_;  // the last that was noticed
+  uint32_t silence_ = 0;                     // of SharedSigns::silences, the last that was heeded
   Instant next_beat_{};
   Instant last_beat_{};
   BufferReserve reserve_;        // for heartbeats

@@ -310,6 +310,66 @@ TEST(WholeNodes, PortsThatTakeLongToReopenAreReopenedOnce) {
   }
 }
 
+// The last frame with data that the client sends meanwhile.
+std::vector<uint8_t> frame_of_the_client(ClusterInProcess& c, Duration meanwhile) {
+  std::vector<uint8_t> last;
+  constexpr size_t kHeaders = 14 + 20 + 20 + 12;
+  c.network(ClusterInProcess::front).swallows = [&](const SwitchPort& from, std::span<const uint8_t> frame) {
+    if (&from == &c.client().port() && frame.size() > kHeaders) last.assign(frame.begin(), frame.end());
+    return false;
+  };
+  c.run_for(meanwhile);
+  c.network(ClusterInProcess::front).swallows = nullptr;
+  return last;
+}
+
+// What it says once more when its networks are back makes the switch send it what is meant for its successor,
+// of whom it has not heard yet.
+TEST(WholeNodes, AnOwnerThatWasCutOffResetsNothingOfItsSuccessor) {
+  for (const unsigned workers : {1U, 2U}) {
+    ClusterInProcess c({.seed = 36, .workers_of_n1 = workers});
+    ASSERT_TRUE(c.boot()) << c.describe();
+    c.run_for(c.config().cluster.reset_hold);  // of its own takeover
+    c.cut_all(0, true);
+    c.run_for(300ms);
+    ASSERT_TRUE(cluster::is_owner(c.state(1))) << c.describe();
+    c.transfer(kMegabyte / 10, 0);
+    const std::vector<uint8_t> frame = frame_of_the_client(c, 10ms);
+    ASSERT_FALSE(frame.empty() || c.all_done());
+    c.forget_voice(0);
+    c.cut_all(0, false);
+    c.network(ClusterInProcess::front).inject(c.port(0, ClusterInProcess::front), frame);
+    expect_done(c);
+    EXPECT_EQ(c.voice(0).resets, 0U) << c.describe();
+    uint64_t withheld = 0;
+    for (unsigned i = 0; i < workers; ++i)
+      withheld += c.worker(0, i).drops_of(DropReason::tcp_reset_suppressed);
+    EXPECT_EQ(withheld, 1U) << c.describe();
+  }
+}
+
+// Whose peers are dead hears little on a quiet network, and resets unknown connections all the same.
+TEST(WholeNodes, AnOwnerThatIsAloneOnAQuietNetworkResetsUnknownConnections) {
+  std::vector<uint8_t> frame;
+  {
+    ClusterInProcess elsewhere({.seed = 37});
+    ASSERT_TRUE(elsewhere.boot()) << elsewhere.describe();
+    elsewhere.transfer(kMegabyte / 10, 0);
+    frame = frame_of_the_client(elsewhere, 10ms);
+    ASSERT_FALSE(frame.empty());
+  }
+  ClusterInProcess c({.seed = 37});
+  ASSERT_TRUE(c.boot()) << c.describe();
+  for (const size_t backend : {0, 1}) c.backend(backend).answers = false;
+  c.kill(1);
+  c.run_for(c.config().cluster.reset_hold + 1s);
+  for (int i = 0; i < 3; ++i) {
+    c.network(ClusterInProcess::front).inject(c.port(0, ClusterInProcess::front), frame);
+    c.run_for(2 * kDeadAfter);
+  }
+  EXPECT_GE(c.voice(0).resets, 2U) << c.describe();
+}
+
 TEST(WholeNodes, LossOnAllNetworksWithAKill) {
   for (uint64_t seed = 40; seed < 48; ++seed) {
     ClusterInProcess c(

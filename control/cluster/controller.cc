@@ -165,6 +165,7 @@ Actions Controller::tick(Instant now) {
     // A machine may pass through several states at once (learning, suspecting, claiming), but each of
     // them sets its next deadline ahead.
     for (int step = 0; step < 4 && group.machine->deadline() <= now; ++step) feed(group, input, actions);
+    watch_company(id, group, now, actions);
     watch_reach(id, group, now, actions);
     watch_return(id, group, now, actions);
     watch_pair(id, now, actions);
@@ -268,6 +269,9 @@ void Controller::learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Ins
     group.epoch = says.epoch;
     group.legs_stale = says.legs_stale;
     group.standby = says.standby;
+    if (says.echoed != group.echoed || says.echo_number != group.echo_number) group.echoed_at = peer.heard_at;
+    group.echoed = says.echoed;
+    group.echo_number = says.echo_number;
     group.legs[beat.worker] = {says.legs, says.legs_unprotected};
   }
 }

@@ -165,6 +165,9 @@ class Controller {
     bool legs_stale = false;
     NodeId standby;
     uint32_t era = 0;
+    uint32_t echo_number = 0;                                // of the group's owner
+    Epoch echoed;                                            // that owner
+    std::optional<Instant> echoed_at;                        // when that grew last, on the awake clock
     Instant taught_at = Instant::min();                      // an ownership packet told the role
     std::map<uint16_t, std::pair<uint32_t, uint32_t>> legs;  // by worker: all, unprotected
   };
@@ -193,6 +196,14 @@ class Controller {
     Instant not_before = Instant::min();
     bool told_late = false;
   };
+  // As owner whose heartbeats nobody echoes: are the others gone, or are we cut off?
+  struct Doubt {
+    enum class Answer : uint8_t { awaited, heard, none };  // of a gateway or a backend; none: not in time
+    Instant since;
+    Instant next_probe;
+    Answer answer = Answer::awaited;
+    bool is_open() const { return answer == Answer::awaited; }
+  };
   struct Group {
     std::unique_ptr<FailoverMachine> machine;
     bool removing = false;      // the standby, from the in-sync set
@@ -203,6 +214,7 @@ class Controller {
     NodeId avoided;  // as standby of ours, until
     Instant avoided_until = Instant::min();
     config::Failback failback = config::Failback::never;
+    std::optional<Doubt> doubt;
     std::optional<Instant> worse_since;  // as owner: its standby has the better networks
     Instant yield_not_before = Instant::min();
     std::optional<Return> returned;  // of a pair, the configured group's counts
@@ -227,6 +239,8 @@ class Controller {
   void learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Instant now);
   void feed(Group& group, const FailoverInput& input, Actions& actions);
   void watch_reach(GroupId id, Group& group, Instant now, Actions& actions);
+  void watch_company(GroupId id, Group& group, Instant now, Actions& actions);
+  bool is_echoed(GroupId id, const Group& group, Instant now) const;
   void watch_return(GroupId id, Group& group, Instant now, Actions& actions);
   std::optional<NodeId> proven_return(Group& group, GroupId id, bool is_safe, Instant now, Actions& actions);
   void watch_pair(GroupId id, Instant now, Actions& actions);

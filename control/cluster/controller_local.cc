@@ -17,6 +17,8 @@ constexpr Duration kAvoidDropped = 2s;
 Actions Controller::on_witness_answer(Instant now) {
   Actions actions;
   enter(now, actions);
+  for (auto& [id, group] : groups_)
+    if (group.doubt && group.doubt->is_open()) group.doubt->answer = Doubt::Answer::heard;
   feed_all(FailoverEvent::witness_answered, "", now, actions);
   return leave(now, std::move(actions));
 }

@@ -5,7 +5,7 @@
 #include "control/cluster/controller.h"
 
 // The part of the controller that compares networks: an owner that has lost one over which its standby still
-// hears others is of less use than that standby.
+// hears others is of less use than that standby; and one that reaches nobody is of none.
 
 namespace understudy::cluster {
 namespace {
@@ -66,6 +66,44 @@ void Controller::watch_reach(GroupId id, Group& group, Instant now, Actions& act
                   group.machine->settings().name, own.front, own.back, name_of_node(*to), theirs.front,
                   theirs.back)});
   feed_with_heir(id, group, FailoverEvent::yield, now, actions);
+}
+
+// Does somebody say that it hears us as the group's owner?
+bool Controller::is_echoed(GroupId id, const Group& group, Instant now) const {
+  const Instant awake = clock_.awake(now);
+  return std::ranges::any_of(peers_, [&](const auto& entry) {
+    const auto says = entry.second.groups.find(id);
+    return says != entry.second.groups.end() && says->second.echoed == group.machine->epoch() &&
+           says->second.echoed_at && awake - *says->second.echoed_at < 3 * settings_.interval;
+  });
+}
+
+// Where the lease does not come from the other nodes, an owner that is cut off from all of them, clients and
+// backends would keep it. When nobody echoes it, gateways and backends are asked; if none of them answers
+// either, it is silent and lets go, and its standby, which is not taken out of the in-sync set meanwhile,
+// goes on with the connections. Once only, until somebody hears us again: if nobody takes it, nobody is
+// better off.
+void Controller::watch_company(GroupId id, Group& group, Instant now, Actions& actions) {
+  const bool has_another = group.machine->settings().successors.size() > 1;
+  if (settings_.arbiter != config::Arbiter::etcd || !settings_.has_witnesses || !has_another) return;
+  const GroupState state = group.machine->state();
+  const bool was_away = now < clock_.grace_ends() && group.doubt && group.doubt->is_open();
+  if (is_standby(state) || was_away || is_echoed(id, group, now)) group.doubt.reset();
+  if (!is_owner(state) || now < clock_.grace_ends() || is_echoed(id, group, now)) return;
+  if (!group.doubt) group.doubt = Doubt{now, now};
+  if (!group.doubt->is_open()) return;
+  if (now - group.doubt->since < settings_.dead_after) {
+    if (now < group.doubt->next_probe) return;
+    group.doubt->next_probe = now + settings_.interval;
+    actions.push_back(ProbeWitnesses{id});
+    return;
+  }
+  group.doubt->answer = Doubt::Answer::none;
+  FailoverInput input;
+  input.event = FailoverEvent::cut_off;
+  input.now = now;
+  input.why = "no other node hears this one, and no gateway and no backend answers it";
+  feed(group, input, actions);
 }
 
 }  // namespace understudy::cluster

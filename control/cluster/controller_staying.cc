@@ -125,7 +125,8 @@ Actions Controller::on_cut_off(GroupId id, NodeId holder, Instant now) {
   const auto peer = peers_.find(holder);
   const bool lives =
       peer != peers_.end() && clock_.awake(now) - peer->second.heard_at < settings_.dead_after / 2;
-  if (found != groups_.end() && lives && holder_beside(id, now) == holder) {
+  const bool can = found != groups_.end() && found->second.machine->state() == GroupState::owner_protected;
+  if (can && lives && holder_beside(id, now) == holder) {
     FailoverInput input;
     input.event = FailoverEvent::cut_off;
     input.now = now;

@@ -52,7 +52,8 @@ enum class FailoverEvent : uint8_t {
   serve,      // operator: end of maintenance
   handed,     // workers hold all that the followed owner had, and it has released the group
   refused,    // workers cannot hand the group over
-  cut_off,    // of connections that stay: nothing gets through to who has their addresses
+  cut_off,    // as owner: nobody is served from here (or, of connections that stay, nothing gets through to
+              // who has their addresses)
   granted,    // the arbiter's verdict on what was asked
   denied,
   lease_lost  // as owner: the time for which the arbiter lets this node speak is over

@@ -115,11 +115,10 @@ void FailoverMachine::take_back(Turn& turn) {
   }
 }
 
-// Its standby has all that is acknowledged, and the addresses: it goes on with these connections.
+// Its standby has all that is acknowledged: it is to go on.
 void FailoverMachine::let_go(Turn& turn) {
   rest_after_yielding_ = false;
-  event(LogLevel::warning,
-        fmt::format("{}; it is to go on with the connections that are here", turn.input.why), turn);
+  event(LogLevel::warning, fmt::format("{}; this node lets go of the group", turn.input.why), turn);
   offer(turn.input.why, turn);
 }
 

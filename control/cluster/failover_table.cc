@@ -10,7 +10,7 @@ namespace understudy::cluster {
 //   - a candidate has its suspicion already, and an owner suspects nobody;
 //   - who has asked the arbiter waits for its verdict, and a verdict that comes later is about nothing;
 //   - only whoever may speak can lose its lease;
-//   - only an owner with a synced standby can yield or let go, and only maintenance can end;
+//   - only an owner can yield or let go, and only maintenance can end;
 //   - only a synced standby can be handed a group, and only a hand-over in progress be refused;
 //   - a stale or empty standby that stalls stays what it is.
 struct FailoverTable {
@@ -86,6 +86,7 @@ struct FailoverTable {
       {State::owner_unprotected, On::lease_lost, &Machine::fence_after_lease},
       {State::owner_unprotected, On::readiness, &Machine::note_owner_readiness},
       {State::owner_unprotected, On::yield, &Machine::hand_over},
+      {State::owner_unprotected, On::cut_off, &Machine::let_go},
       {State::owner_unprotected, On::retire, &Machine::hand_over_and_rest},
 
       {State::owner_syncing, On::owner_heard, &Machine::meet_rival},
@@ -93,6 +94,7 @@ struct FailoverTable {
       {State::owner_syncing, On::lease_lost, &Machine::fence_after_lease},
       {State::owner_syncing, On::readiness, &Machine::note_owner_readiness},
       {State::owner_syncing, On::yield, &Machine::hand_over},
+      {State::owner_syncing, On::cut_off, &Machine::let_go},
       {State::owner_syncing, On::retire, &Machine::hand_over_and_rest},
 
       {State::owner_protected, On::owner_heard, &Machine::meet_rival},

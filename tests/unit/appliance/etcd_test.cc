@@ -97,6 +97,38 @@ TEST(Etcd, ALoneOwnerFallsSilentWithoutItAndGoesOnWithIt) {
   expect_done(c);
 }
 
+// The lease is no reason to keep what serves nobody.
+TEST(Etcd, AnOwnerThatReachesOnlyEtcdLetsGoAndItsStandbyGoesOnWarm) {
+  enum Way { both_ways, inwards, outwards };
+  uint64_t seed = 55;
+  for (const Way way : {both_ways, inwards, outwards}) {
+    C c(pair(seed++));
+    begin(c, kChance);
+    const Instant cut = c.now();
+    if (way != outwards) c.cut_all(0, C::in, true);
+    if (way != inwards) c.cut_all(0, C::out, true);
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    EXPECT_LE(c.voice(1).first_claim - cut, 350ms) << c.describe();
+    EXPECT_FALSE(c.control(1).controller().machine(GroupId(1))->last_takeover()->cold) << c.describe();
+    EXPECT_TRUE(said(c, 0, "no other node hears this one, and no gateway and no backend answers it"));
+    c.run_for(2500ms);
+    EXPECT_EQ(c.owner(), size_t{1}) << c.describe();
+    c.cut_all(0, false);
+    ASSERT_TRUE(becomes_protected(c, 1, 5s)) << c.describe();
+    expect_done(c);
+  }
+}
+
+TEST(Etcd, AnOwnerWithoutAPeerStaysAsLongAsABackendAnswers) {
+  C c(pair(58));
+  begin(c, kChance);
+  c.kill(1);
+  c.run_for(3s);
+  EXPECT_EQ(c.owner(), size_t{0}) << c.describe();
+  EXPECT_FALSE(said(c, 0, "no gateway and no backend answers it"));
+  expect_done(c);
+}
+
 TEST(Etcd, BothLinksCutTheOwnerGoesOnAndTheStandbyIsRefused) {
   for (uint64_t seed = 60; seed < 63; ++seed) {
     C c(pair(seed));

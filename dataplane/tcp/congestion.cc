@@ -13,12 +13,11 @@ uint32_t Congestion::initial_window() const {
   return std::min(10 * mss_, std::max(2 * mss_, 14600U));
 }
 
-void Congestion::start(CongestionAlgorithm algorithm, uint32_t mss, uint32_t ssthresh_hint) {
+void Congestion::start(CongestionAlgorithm algorithm, uint32_t mss) {
   *this = Congestion();
   algorithm_ = algorithm;
   mss_ = mss;
   cwnd_ = initial_window();
-  if (ssthresh_hint != 0) ssthresh_ = std::max(ssthresh_hint, 2 * mss);
 }
 
 void Congestion::on_ack(uint32_t acked, Duration srtt, Instant now) {
@@ -56,7 +55,7 @@ void Congestion::cubic_increase(uint32_t acked, Duration srtt, Instant now) {
   cwnd_ = static_cast<uint32_t>(std::min(next * mss_, 1e9));
 }
 
-void Congestion::on_loss(uint32_t in_flight, Instant) {
+void Congestion::on_loss(uint32_t in_flight) {
   const double cwnd = static_cast<double>(cwnd_) / mss_;
   if (algorithm_ == CongestionAlgorithm::cubic) {
     // Section 4.7, fast convergence.
@@ -74,8 +73,8 @@ void Congestion::on_recovery_done() {
   acked_since_increase_ = 0;
 }
 
-void Congestion::on_timeout(uint32_t in_flight, Instant now) {
-  on_loss(in_flight, now);
+void Congestion::on_timeout(uint32_t in_flight) {
+  on_loss(in_flight);
   cwnd_ = mss_;
 }
 

@@ -12,14 +12,14 @@ enum class CongestionAlgorithm : uint8_t { cubic, new_reno };
 // recovery is spread by PRR (RFC 6937), which the sender drives.
 class Congestion {
  public:
-  void start(CongestionAlgorithm algorithm, uint32_t mss, uint32_t ssthresh_hint);
+  void start(CongestionAlgorithm algorithm, uint32_t mss);
   // New data was acknowledged outside recovery, and the window was what limited us.
   void on_ack(uint32_t acked, Duration srtt, Instant now);
   // Loss was detected: ssthresh is set; the caller enters recovery.
-  void on_loss(uint32_t in_flight, Instant now);
+  void on_loss(uint32_t in_flight);
   void on_recovery_done();
   // RFC 5681 section 3.1: after a retransmission timeout the window is one segment.
-  void on_timeout(uint32_t in_flight, Instant now);
+  void on_timeout(uint32_t in_flight);
   // RFC 5681 section 4.1: after an idle time the window is at most the initial one.
   void on_idle_restart();
 

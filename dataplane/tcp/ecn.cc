@@ -48,11 +48,11 @@ bool Engine::has_reduced(const Connection& c, const Soft& soft) const {
   return soft.ecn.reacted && at_or_before(c.snd.una, soft.ecn.point);
 }
 
-void Engine::process_congestion_echo(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now) {
+void Engine::process_congestion_echo(Connection& c, Soft& soft, const wire::TcpSegment& s) {
   const bool again = soft.ecn.reacted && at_or_before(s.ack, soft.ecn.point);
   if (again || soft.recovery.active || !is_synchronised(c.state)) return;
   ++counters_.congestion_echoes_in;
-  soft.congestion.on_loss(static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una)), now);
+  soft.congestion.on_loss(static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una)));
   soft.congestion.on_recovery_done();
   note_reduction(c, soft);
 }

@@ -13,13 +13,12 @@ constexpr uint32_t kClosedPerBurst = 8192;
 }  // namespace
 
 Engine::Engine(const EngineSettings& settings, const Secret& secret, const ShardMap& shards,
-               rte_mempool* pool, SegmentSink& sink, Random& random, Instant start)
+               rte_mempool* pool, SegmentSink& sink, Instant start)
     : settings_(settings),
       secret_(secret),
       shards_(shards),
       pool_(pool),
       sink_(sink),
-      random_(random),
       start_(start),
       legs_(settings.legs, static_cast<uint32_t>(siphash(secret, kTableSeed.data(), kTableSeed.size()))),
       pipes_({.pipes = settings.legs + settings.legs / 8 + 16,
@@ -160,7 +159,7 @@ Soft* Engine::soft_for(Connection& c, uint32_t leg, Instant now) {
   c.soft = index;
   Soft& soft = soft_[index];
   soft.leg = leg;
-  soft.congestion.start(settings_.congestion, c.mss, 0);
+  soft.congestion.start(settings_.congestion, c.mss);
   soft.last_sent_at = now;
   soft.quick_acks = settings_.quick_acks;
   if (const Service* service = find_service(c.service)) {

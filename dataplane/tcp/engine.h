@@ -5,7 +5,6 @@
 
 #include <rte_mempool.h>
 
-#include "common/random.h"
 #include "common/siphash.h"
 #include "dataplane/tcp/application.h"
 #include "dataplane/tcp/burden_queue.h"
@@ -162,7 +161,7 @@ struct ClosedLeg {
 class Engine {
  public:
   Engine(const EngineSettings& settings, const Secret& secret, const ShardMap& shards, rte_mempool* pool,
-         SegmentSink& sink, Random& random, Instant start);
+         SegmentSink& sink, Instant start);
 
   // -- set-up, before the first segment
   GroupIndex add_group(GroupId id, bool always_local = false);
@@ -224,8 +223,6 @@ class Engine {
   uint64_t offset_of_ack(const Connection& c, Seq ack) const;
   // What the owner says that the path to the peer takes; 0: no limit (network_errors.cc).
   void use_path_mtu(Connection& c, uint16_t mtu, Instant now);
-  void suspect_black_hole(Connection& c, uint32_t leg, const Soft& soft, Instant now);
-  void acquit_path(Connection& c, uint32_t leg, Instant now);
   void inherit_path_mtu(Connection& c, uint16_t mtu, Instant now);  // a record says so
   void forget_path_mtu(const Connection& c) { path_mtus_.forget(c.key.remote); }
   uint16_t path_mtu(const Connection& c) const;
@@ -397,11 +394,12 @@ class Engine {
   void rack_detect_reordering(Soft& soft, const SentSegment& sent);
   void rack_detect_loss(Connection& c, Soft& soft, Instant now);
   void mark_lost(Soft& soft, SentSegment& sent);
-  void enter_recovery(Connection& c, Soft& soft, Instant now);
+  void enter_recovery(Connection& c, Soft& soft);
   void after_ack(Connection& c, Soft& soft, uint32_t delivered, bool una_advanced, Instant now);
   void prr_update(Connection& c, Soft& soft, uint32_t delivered, bool safe);
   void retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Instant now);
   void send_tail_loss_probe(Connection& c, Soft& soft, Instant now);
+  void process_probe_answer(Connection& c, Soft& soft, const wire::TcpSegment& s);
   void rearm_retransmission(Connection& c, Soft& soft, Instant now);
   void schedule_probe(const Connection& c, Soft& soft, Instant now);
   void count_duplicate_ack(Connection& c, Soft& soft, Instant now);
@@ -411,10 +409,9 @@ class Engine {
   uint8_t ecn_flags_of_syn(const Connection& c, const Soft* soft) const;
   bool grants_ecn(const wire::TcpSegment& syn) const;
   void note_mark(Soft& soft, const wire::TcpSegment& s);
-  void process_congestion_echo(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now);
+  void process_congestion_echo(Connection& c, Soft& soft, const wire::TcpSegment& s);
   bool has_reduced(const Connection& c, const Soft& soft) const;
   void note_reduction(const Connection& c, Soft& soft);
-  void process_probe_answer(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now);
   void mark_outgoing(Soft& soft, bool new_data, wire::TcpSegmentToSend& segment);
 
   // reassembly.cc
@@ -462,6 +459,8 @@ class Engine {
   void settle_mss(Connection& c, uint16_t path_mtu);
   void refresh_path_mtu(Connection& c, uint32_t leg, Instant now);
   void packet_too_big(Connection& c, uint32_t leg, const wire::IcmpError& error, Instant now);
+  void suspect_black_hole(Connection& c, uint32_t leg, const Soft& soft, Instant now);
+  void acquit_path(Connection& c, uint32_t leg, Instant now);
 
   // urgent.cc
   void process_urgent(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
@@ -508,7 +507,6 @@ class Engine {
   const ShardMap& shards_;
   rte_mempool* pool_;
   SegmentSink& sink_;
-  Random& random_;
   Instant start_;
 
   ConnectionTable legs_;

@@ -123,7 +123,7 @@ void Engine::receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival) 
   if (soft == nullptr) return drop(arrival, DropReason::tcp_table_full);
   const Seq una = c.snd.una;
   apply_syn_options(c, s, arrival.now);
-  soft->congestion.start(settings_.congestion, c.mss, 0);
+  soft->congestion.start(settings_.congestion, c.mss);
   if (!acks_syn) {  // simultaneous open
     c.snd.una = una;
     c.state = State::syn_received;

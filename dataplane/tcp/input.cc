@@ -178,9 +178,9 @@ bool Engine::segment_acceptable(Connection& c, const wire::TcpSegment& s, Instan
     acceptable = window == 0 ? s.seq == c.rcv.nxt : starts_inside || s.seq == c.rcv.nxt;
   else
     acceptable = window != 0 && (starts_inside || within(s.seq + (length - 1), c.rcv.nxt, window_length));
-  // A segment that fills the window to its edge and ends in a pure ACK position is in order all the same.
   if (acceptable) return true;
   if (s.has(wire::kRst)) return false;
+  // A peer that has filled the window acknowledges from its edge.
   if (length == 0 && s.seq == c.rcv.nxt + window) return true;
   Soft& soft = soft_[c.soft];
   if (length == 0 || !before(s.seq, c.rcv.nxt)) {
@@ -281,11 +281,11 @@ bool Engine::process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s,
     challenge(c, leg, now);
     return false;
   }
-  if (c.ecn && s.has(wire::kEce) && !s.has(wire::kSyn)) process_congestion_echo(c, soft, s, now);
+  if (c.ecn && s.has(wire::kEce) && !s.has(wire::kSyn)) process_congestion_echo(c, soft, s);
   if (soft.sent_first == kNone) note_progress(soft, now);  // an answer to a window probe
   const LegId id = legs_.id_of(leg);
   soft.rack.fack_before = soft.sacked_bytes > 0 ? soft.highest_sacked : c.snd.una;
-  process_probe_answer(c, soft, s, now);
+  process_probe_answer(c, soft, s);
   const uint32_t sacked = process_sack(c, soft, s, now);
   if (after(s.ack, c.snd.una)) {
     acknowledge(c, leg, s.ack, sacked, now);

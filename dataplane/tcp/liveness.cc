@@ -42,9 +42,9 @@ void Engine::note_first_use(Connection& c, Instant now) {
   if (has_only_opened(c)) c.active_ms = engine_ms(now);
 }
 
-// Called about once a second. True when the leg is gone. Neither the number of unanswered probes nor the time
-// of the last one is known to a standby: whoever takes over begins with a first probe, at once where the
-// owner had not told of a segment for that long.
+// Called about once a second. True when the leg is gone. Of the probes that were sent a standby hears in a
+// snapshot and in a hand-over only: who takes over from the dead begins with a first one, at once where
+// nothing was recorded for that long.
 bool Engine::keep_alive(Connection& c, uint32_t leg, const Service& service, Instant now) {
   const KeepAlive& keepalive = service.keepalive;
   if (keepalive.idle == Duration::zero()) return false;

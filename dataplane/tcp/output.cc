@@ -274,7 +274,7 @@ void Engine::emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t f
     // RFC 9293 section 3.7.1: options count against the payload. A full segment says no blocks; the
     // acknowledgements that out-of-order data is owed say them.
     if (frame->pkt_len > 0) {
-      const uint32_t room = c.mss - (c.timestamps ? 12U : 0U) - frame->pkt_len;
+      const uint32_t room = segment_payload_max(c) - frame->pkt_len;
       segment.options.sack_count =
           static_cast<uint8_t>(std::min(uint32_t{segment.options.sack_count}, room < 4 ? 0 : (room - 4) / 8));
     }

@@ -61,15 +61,15 @@ void Engine::rack_detect_loss(Connection& c, Soft& soft, Instant now) {
   }
   if (wait > Duration::zero()) soft.reorder_at = now + wait;
   if (any_lost) {
-    if (!soft.recovery.active) enter_recovery(c, soft, now);
+    if (!soft.recovery.active) enter_recovery(c, soft);
     want_output(soft.leg);
   }
 }
 
-void Engine::enter_recovery(Connection& c, Soft& soft, Instant now) {
+void Engine::enter_recovery(Connection& c, Soft& soft) {
   ++counters_.fast_recoveries;
   const auto flight = static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una));
-  if (!c.ecn || !has_reduced(c, soft)) soft.congestion.on_loss(flight, now);
+  if (!c.ecn || !has_reduced(c, soft)) soft.congestion.on_loss(flight);
   note_reduction(c, soft);
   soft.recovery = {.active = true,
                    .after_timeout = false,
@@ -136,7 +136,7 @@ void Engine::count_duplicate_ack(Connection& c, Soft& soft, Instant now) {
   want_output(soft.leg);
   if (soft.duplicate_acks < 3) return;
   mark_lost(soft, sent_[soft.sent_first]);
-  enter_recovery(c, soft, now);
+  enter_recovery(c, soft);
   rearm_retransmission(c, soft, now);
 }
 
@@ -195,7 +195,7 @@ void Engine::send_tail_loss_probe(Connection& c, Soft& soft, Instant now) {
 
 // RFC 8985 section 7.4.2: what the answer to a probe says. One that repeated a segment has repaired a loss
 // only if nothing shows that the peer got that segment twice before it acknowledges what was sent afterwards.
-void Engine::process_probe_answer(Connection& c, Soft& soft, const wire::TcpSegment& s, Instant now) {
+void Engine::process_probe_answer(Connection& c, Soft& soft, const wire::TcpSegment& s) {
   if (!soft.tlp.outstanding || before(s.ack, soft.tlp.end_seq)) return;
   const bool tells_of_duplicate = s.options.sack_count > 0 && s.options.sack[0].right == soft.tlp.end_seq;
   const bool duplicates = s.ack == c.snd.una && s.length() == 0 && s.options.sack_count == 0;
@@ -203,7 +203,7 @@ void Engine::process_probe_answer(Connection& c, Soft& soft, const wire::TcpSegm
   if (soft.tlp.was_retransmission && !tells_of_duplicate && !repaired && !duplicates) return;
   soft.tlp.outstanding = false;
   if (!repaired || soft.recovery.active) return;
-  soft.congestion.on_loss(static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una)), now);
+  soft.congestion.on_loss(static_cast<uint32_t>(std::max(0, c.snd.nxt - c.snd.una)));
   note_reduction(c, soft);
   soft.congestion.on_recovery_done();
 }
@@ -230,7 +230,7 @@ void Engine::retransmission_timeout(Connection& c, uint32_t leg, Soft& soft, Ins
   for (uint32_t at = soft.sent_first; at != kNone; at = sent_[at].next) mark_lost(soft, sent_[at]);
   if (!opening) {
     if (soft.retransmissions == 1) {
-      soft.congestion.on_timeout(flight, now);
+      soft.congestion.on_timeout(flight);
       note_reduction(c, soft);
     }
     soft.congestion.set_cwnd(c.mss);

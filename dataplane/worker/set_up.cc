@@ -34,7 +34,7 @@ Worker::Worker(const std::string& name, const WorkerSettings& settings, rte_memp
       random_(seed),
       shards_(*settings.shards),
       resolver_(resolver_settings(settings), pool, *this, drops_),
-      engine_(engine_settings(settings), settings.secret, shards_, pool, *this, random_, start),
+      engine_(engine_settings(settings), settings.secret, shards_, pool, *this, start),
       sealer_(settings.keys, settings.node, settings.boot, settings.ports.size()),
       opener_({settings.node, settings.boot, settings.cluster, settings.nodes}, settings.keys),
       peers_(settings.nodes.size()),

@@ -38,7 +38,7 @@ class Sink final : public tcp::SegmentSink {
 class Scene {
  public:
   explicit Scene(rte_mempool* pool)
-      : pool_(pool), random_(1), engine_(settings(), Secret{{7}}, shards(), pool, sink_, random_, now_) {
+      : pool_(pool), engine_(settings(), Secret{{7}}, shards(), pool, sink_, now_) {
     engine_.add_group(GroupId(1), true);
     engine_.add_address(0, kServer);
     engine_.add_service({.id = ServiceId(1),
@@ -138,7 +138,6 @@ class Scene {
   rte_mempool* pool_;
   Instant now_{1s};
   Sink sink_;
-  Random random_;
   service::Discard discard_;
   tcp::Engine engine_;
   std::array<uint32_t, kPeers> said_{};

@@ -17,8 +17,7 @@ Host::Host(Settings settings, Port& port, const tcp::ShardMap& shards, rte_mempo
     : settings_(std::move(settings)),
       port_(port),
       pool_(pool),
-      random_(settings_.engine.legs + settings_.addresses.size()),
-      engine_(settings_.engine, Secret{{4, 5, 6}}, shards, pool, *this, random_, start) {
+      engine_(settings_.engine, Secret{{4, 5, 6}}, shards, pool, *this, start) {
   const tcp::GroupIndex group = engine_.add_group(GroupId(1), true);
   for (const IpAddress& address : settings_.addresses) engine_.add_address(group, address);
 }

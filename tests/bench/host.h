@@ -2,7 +2,6 @@
 
 #include <vector>
 
-#include "common/random.h"
 #include "dataplane/tcp/engine.h"
 #include "dataplane/worker/port.h"
 
@@ -40,7 +39,6 @@ class Host final : private tcp::SegmentSink {
   Settings settings_;
   Port& port_;
   rte_mempool* pool_;
-  Random random_;
   tcp::Engine engine_;
   uint64_t next_connection_ = 0;
   std::vector<rte_mbuf*> outgoing_;

@@ -31,11 +31,10 @@ class NullSink final : public tcp::SegmentSink {
 double engine_bytes(const Options& options, uint32_t legs) {
   static const tcp::ShardMap shards(64);
   NullSink sink;
-  Random random(1);
   tcp::EngineSettings settings;
   settings.legs = legs;
   const double before = bytes_taken();
-  const tcp::Engine engine(settings, Secret{}, shards, options.pool, sink, random, Instant(1s));
+  const tcp::Engine engine(settings, Secret{}, shards, options.pool, sink, Instant(1s));
   return bytes_taken() - before;
 }
 

@@ -38,8 +38,7 @@ class Rig final : private tcp::SegmentSink {
   };
 
   explicit Rig(const Options& options)
-      : pool_(options.pool),
-        engine_(settings(), Secret{{1, 2}}, shards_, options.pool, *this, random_, now_) {
+      : pool_(options.pool), engine_(settings(), Secret{{1, 2}}, shards_, options.pool, *this, now_) {
     engine_.add_group(GroupId(1), true);
     engine_.add_address(0, kServer);
     serve(kSink, discard_, 1);
@@ -185,7 +184,6 @@ class Rig final : private tcp::SegmentSink {
 
   rte_mempool* pool_;
   Instant now_{1s};
-  Random random_{1};
   tcp::ShardMap shards_{4};
   service::Discard discard_;
   Writer writer_;

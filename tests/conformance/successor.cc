@@ -30,7 +30,7 @@ std::span<const uint8_t> payload_of(const rte_mbuf* frame, const wire::TcpSegmen
 Successor::Successor(const ProfileSettings& settings, rte_mempool* pool, Instant start, System& reference)
     : pool_(pool),
       reference_(reference),
-      system_(settings, pool, random_, start, NodeId(2),
+      system_(settings, pool, start, NodeId(2),
               [this](std::span<const uint8_t> packet) { says(packet, false); }) {}
 
 void Successor::fault(const FlowKey& key, const std::string& what) {

@@ -76,7 +76,6 @@ class Successor {
   void fault(const FlowKey& key, const std::string& what);
 
   rte_mempool* pool_;
-  Random random_{2};
   System& reference_;
   System system_;
   bool lives_ = false;

@@ -14,12 +14,12 @@ constexpr mirror::ChannelSender::Settings kChannel{.window = 1024, .frame_payloa
 
 }  // namespace
 
-System::System(const ProfileSettings& settings, rte_mempool* pool, Random& random, Instant start, NodeId id,
+System::System(const ProfileSettings& settings, rte_mempool* pool, Instant start, NodeId id,
                Transmit transmit)
     : pool_(pool),
       transmit_(std::move(transmit)),
       id_(id),
-      engine_(settings.engine, kSecret, shards_, pool, *this, random, start),
+      engine_(settings.engine, kSecret, shards_, pool, *this, start),
       log_(kChannel, 0, 0, engine_, pool, *this),
       receiver_(kChannel.window, pool, *this, drops_),
       replica_(engine_, 0) {

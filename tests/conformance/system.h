@@ -3,7 +3,6 @@
 #include <functional>
 #include <vector>
 
-#include "common/random.h"
 #include "dataplane/mirror/owner_log.h"
 #include "dataplane/mirror/replica.h"
 #include "tests/conformance/profile.h"
@@ -16,8 +15,7 @@ class System final : private tcp::SegmentSink, private mirror::FrameSink {
  public:
   using Transmit = std::function<void(std::span<const uint8_t> packet)>;  // from the IP header on
 
-  System(const ProfileSettings& settings, rte_mempool* pool, Random& random, Instant start, NodeId id,
-         Transmit transmit);
+  System(const ProfileSettings& settings, rte_mempool* pool, Instant start, NodeId id, Transmit transmit);
   ~System() override;
 
   tcp::Engine& engine() { return engine_; }

@@ -30,10 +30,10 @@ VirtualHost::VirtualHost(const ProfileSettings& settings, rte_mempool* pool, Ins
     if (successor_) successor_->reference_says(packet);
     sent_.push_back({now_, {packet.begin(), packet.end()}});
   };
-  active_ = std::make_unique<System>(settings, pool, random_, start, NodeId(1), speak);
+  active_ = std::make_unique<System>(settings, pool, start, NodeId(1), speak);
   active_->own(start);
   if (settings.failover == Failover::every_event)
-    other_ = std::make_unique<System>(settings, pool, random_, start, NodeId(2), speak);
+    other_ = std::make_unique<System>(settings, pool, start, NodeId(2), speak);
   if (settings.failover == Failover::crash_at)
     successor_ = std::make_unique<Successor>(settings, pool, start, *active_);
 }

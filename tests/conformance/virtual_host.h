@@ -6,7 +6,6 @@
 #include <span>
 #include <vector>
 
-#include "common/random.h"
 #include "tests/conformance/profile.h"
 #include "tests/conformance/successor.h"
 #include "tests/conformance/system.h"
@@ -68,7 +67,6 @@ class VirtualHost final {
 
   const ProfileSettings settings_;
   rte_mempool* pool_;
-  Random random_{1};
   Instant now_;
   uint64_t events_ = 0;
   std::deque<Packet> sent_;

@@ -101,9 +101,10 @@ ClusterInProcess::ClusterInProcess(const Settings& settings)
     };
   }
   const auto add = [&](Network on, uint32_t address, uint8_t mac) {
+    random_.next();  // hosts drew once: a seed means what it meant
     hosts_.push_back(std::make_unique<StreamHost>(*networks_[on], IpAddress::v4(address),
                                                   MacAddress({2, 0, 0, 0, 1, mac}), host_pool_.get(), shards_,
-                                                  random_.next(), now_));
+                                                  now_));
   };
   add(front, 0x0a0a0064, 1);
   add(back, 0x0a14000b, 2);

@@ -30,9 +30,7 @@ HostileWire::End::End(HostileWire& w, Side s, tcp::EngineSettings settings, Inst
                       uint64_t bytes, uint64_t hear)
     : wire(w),
       side(s),
-      random(7 + static_cast<uint64_t>(s)),
-      engine(settings, Secret{{9, 8, static_cast<uint8_t>(s)}}, shards(), test_mbuf_pool(), *this, random,
-             start),
+      engine(settings, Secret{{9, 8, static_cast<uint8_t>(s)}}, shards(), test_mbuf_pool(), *this, start),
       peer(say, bytes, hear) {
   engine.add_group(GroupId(1), true);
   engine.group(0).clock.advance_to(1'000'000'000, start);

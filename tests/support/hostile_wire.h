@@ -55,7 +55,6 @@ class HostileWire {
     void transmit(rte_mbuf* frame, const FlowKey& key) override;
     HostileWire& wire;
     Side side;
-    Random random;
     tcp::Engine engine;
     StreamPeer peer;
   };

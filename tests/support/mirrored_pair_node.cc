@@ -40,14 +40,12 @@ MirroredPair::Addresses::Addresses(const Settings& settings) {
   backend = choose(settings.ipv6_backend, "10.20.0.11", "fd00:20::11");
 }
 
-MirroredPair::Node::Node(MirroredPair& p, const tcp::EngineSettings& settings, uint64_t seed)
-    : pair(p),
-      random(seed),
-      engine(settings, Secret{{1, 2, 3}}, shards(), test_mbuf_pool(), *this, random, p.now_) {}
+MirroredPair::Node::Node(MirroredPair& p, const tcp::EngineSettings& settings)
+    : pair(p), engine(settings, Secret{{1, 2, 3}}, shards(), test_mbuf_pool(), *this, p.now_) {}
 
 std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(bool is_client) {
-  auto host =
-      std::make_unique<Node>(*this, engine_settings(64, 4096, settings_.receive_buffer), random_.next());
+  random_.next();  // as in make_node
+  auto host = std::make_unique<Node>(*this, engine_settings(64, 4096, settings_.receive_buffer));
   host->conversation = std::make_unique<Conversation>(settings_.plans, is_client, start_);
   host->engine.add_group(GroupId(1), true);
   host->engine.add_address(0, is_client ? addresses_.client : addresses_.backend);
@@ -59,7 +57,8 @@ std::unique_ptr<MirroredPair::Node> MirroredPair::make_host(bool is_client) {
 std::unique_ptr<MirroredPair::Node> MirroredPair::make_node(uint32_t legs, uint32_t chunks) {
   tcp::EngineSettings settings = engine_settings(legs, chunks, settings_.receive_buffer);
   settings.syn_cookies = settings_.syn_cookies;
-  auto node = std::make_unique<Node>(*this, settings, random_.next());
+  random_.next();  // nodes drew once: seeds that have found something mean what they meant
+  auto node = std::make_unique<Node>(*this, settings);
   node->cluster = std::make_unique<Cluster>(*this, node->engine, *node, BootId(next_boot_++));
   mirror::ChannelSender::Settings channel;
   channel.window = settings_.channel_window;

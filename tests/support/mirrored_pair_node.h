@@ -41,7 +41,7 @@ struct MirroredPair::Cluster {
 };
 
 struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
-  Node(MirroredPair& p, const tcp::EngineSettings& settings, uint64_t seed);
+  Node(MirroredPair& p, const tcp::EngineSettings& settings);
   void transmit(rte_mbuf* frame, const FlowKey& key) override { pair.transmit(*this, frame, key); }
   void transmit_cluster(rte_mbuf* frame) override { pair.transmit_cluster(*this, frame); }
   void repeat_cluster(rte_mbuf* sent) override {
@@ -50,7 +50,6 @@ struct MirroredPair::Node : tcp::SegmentSink, mirror::FrameSink {
   }
 
   MirroredPair& pair;
-  Random random;
   bool alive = true;
   tcp::Engine engine;
   std::unique_ptr<Conversation> conversation;  // hosts

@@ -20,8 +20,8 @@ void put_ethernet(rte_mbuf* frame) {
 
 }  // namespace
 
-SegmentBench::SegmentBench(tcp::EngineSettings settings, uint64_t seed)
-    : random(seed), engine(settings, Secret{{4, 5, 6}}, shards(), test_mbuf_pool(), *this, random, now) {
+SegmentBench::SegmentBench(tcp::EngineSettings settings)
+    : engine(settings, Secret{{4, 5, 6}}, shards(), test_mbuf_pool(), *this, now) {
   engine.add_group(GroupId(1), true);
   engine.add_address(0, kServer);
   engine.add_address(0, kServerV6);

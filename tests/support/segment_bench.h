@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "common/random.h"
 #include "dataplane/tcp/engine.h"
 
 namespace understudy {
@@ -22,7 +21,7 @@ class SegmentBench final : private tcp::SegmentSink {
   static constexpr IpAddress kStrangerV6 =
       IpAddress({0xfd, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x64});
 
-  explicit SegmentBench(tcp::EngineSettings settings = {}, uint64_t seed = 1);
+  explicit SegmentBench(tcp::EngineSettings settings = {});
 
   // Listens on kServer and kServerV6.
   void serve(uint16_t port, tcp::Application& application, ServiceId id = ServiceId(1));
@@ -44,7 +43,6 @@ class SegmentBench final : private tcp::SegmentSink {
   uint64_t drops(DropReason reason) { return engine.drops().of(reason); }
 
   Instant now{1s};
-  Random random;
   tcp::Engine engine;
   std::vector<Sent> sent;  // since the test cleared it
   bool keep = true;        // false: count only

@@ -39,12 +39,11 @@ tcp::EngineSettings host_settings() {
 }  // namespace
 
 StreamHost::StreamHost(SwitchedNetwork& network, const IpAddress& address, MacAddress mac, rte_mempool* pool,
-                       const tcp::ShardMap& shards, uint64_t seed, Instant start)
+                       const tcp::ShardMap& shards, Instant start)
     : address_(address),
       pool_(pool),
       port_(network, mac, pool),
-      random_(seed),
-      engine_(host_settings(), Secret{{1, 2, 3}}, shards, pool, *this, random_, start) {
+      engine_(host_settings(), Secret{{1, 2, 3}}, shards, pool, *this, start) {
   engine_.add_group(GroupId(1), true);
   engine_.add_address(0, address);
   engine_.add_service({.id = ServiceId(1),

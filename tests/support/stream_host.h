@@ -36,7 +36,7 @@ struct StreamEnd {
 class StreamHost final : private tcp::SegmentSink, private tcp::Application {
  public:
   StreamHost(SwitchedNetwork& network, const IpAddress& address, MacAddress mac, rte_mempool* pool,
-             const tcp::ShardMap& shards, uint64_t seed, Instant start);
+             const tcp::ShardMap& shards, Instant start);
 
   // Opens a connection from `port`, to say `up` and to hear `down` bytes. The reference stays good.
   StreamEnd& open(const IpAddress& to, PortNumber to_port, uint16_t from_port, uint32_t number, uint32_t up,
@@ -86,7 +86,6 @@ class StreamHost final : private tcp::SegmentSink, private tcp::Application {
   IpAddress address_;
   rte_mempool* pool_;
   SwitchPort port_;
-  Random random_;
   tcp::Engine engine_;
   Instant now_{};
   std::map<IpAddress, Neighbour> neighbours_;

@@ -9,9 +9,7 @@
 namespace understudy {
 
 VirtualNetwork::Host::Host(VirtualNetwork& net, const tcp::EngineSettings& settings, Instant start)
-    : network(net),
-      random(net.random_.next()),
-      engine(settings, Secret{{1, 2, 3}}, net.shards_, test_mbuf_pool(), *this, random, start) {
+    : network(net), engine(settings, Secret{{1, 2, 3}}, net.shards_, test_mbuf_pool(), *this, start) {
   end_of_burst = [](Host& host) {
     auto& pending = host.engine.log_pending();
     for (const uint32_t leg : pending) {

@@ -30,7 +30,6 @@ class VirtualNetwork {
     std::function<void(Host&)> end_of_burst;
     VirtualNetwork& network;
     bool alive = true;
-    Random random;
     tcp::Engine engine;
   };
 

@@ -49,15 +49,12 @@ class Reader final : public Pipes {
 
 struct Link::Host : tcp::SegmentSink {
   Host(Link& on, const tcp::EngineSettings& settings, uint8_t seed)
-      : link(on),
-        random(seed),
-        engine(settings, Secret{{seed, 2, 3}}, on.shards_, test_mbuf_pool(), *this, random, on.now_) {
+      : link(on), engine(settings, Secret{{seed, 2, 3}}, on.shards_, test_mbuf_pool(), *this, on.now_) {
     engine.add_group(GroupId(1), true);
   }
   void transmit(rte_mbuf* frame, const FlowKey&) override { link.carry(*this, frame); }
 
   Link& link;
-  Random random;
   tcp::Engine engine;
 };
 

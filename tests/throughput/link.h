@@ -4,7 +4,6 @@
 #include <queue>
 #include <vector>
 
-#include "common/random.h"
 #include "dataplane/tcp/engine.h"
 
 namespace understudy {

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/random.h"
 #include "tests/support/engine_invariants.h"
 #include "tests/support/segment_bench.h"
 

@@ -154,7 +154,7 @@ struct ClosedLeg {
 
 // The TCP engine of one worker: every leg of its shards, without I/O and without a clock. A burst is
 //
-//   receive(segment, now)...   →  log_pending(): the mirror writes what changed, or commit_all()
+//   receive(segment, now)...   →  log_pending(): the mirror writes what changed, or commit_pending()
 //   run_timers(now)            →  flush(now): segments leave through the sink
 //
 // One thread. Nothing allocates after construction.
@@ -216,6 +216,9 @@ class Engine {
   // The in-sync set holds this much of the leg.
   void commit(Connection& c, Seq nxt, Seq edge, uint64_t sendable);
   void commit_all(Connection& c);
+  // A round without a standby: whatever changed since the last one is committed at once. What follows in
+  // flush() may change more.
+  void commit_pending();
   // Standby: a leg of the group under its record's key, without soft state, voice off. kNone: table full.
   uint32_t insert_mirrored(const FlowKey& key, const Service* service, GroupIndex group);
   void erase_mirrored(uint32_t leg) { free_leg(leg); }

@@ -33,6 +33,18 @@ void Engine::commit_all(Connection& c) {
   commit(c, c.rcv.nxt, c.rcv.edge, c.tx == kNone ? 0 : pipes_[c.tx].tail);
 }
 
+void Engine::commit_pending() {
+  for (size_t i = 0; i < log_pending_.size(); ++i) {
+    const uint32_t leg = log_pending_[i];
+    if (!legs_.is_live(leg) || !legs_[leg].log_pending) continue;
+    legs_[leg].log_pending = false;
+    commit_all(legs_[leg]);
+    want_output(leg);
+  }
+  log_pending_.clear();
+  closed_legs_.clear();
+}
+
 uint32_t Engine::insert_mirrored(const FlowKey& key, const Service* service, GroupIndex group) {
   const uint32_t leg = legs_.insert(key);
   if (leg == kNone) return kNone;

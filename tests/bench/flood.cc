@@ -123,15 +123,7 @@ class Scene {
     engine_.receive(frame, *segment, now_);
   }
   void settle() {
-    for (const uint32_t leg : engine_.log_pending()) {
-      if (!engine_.legs().is_live(leg)) continue;
-      tcp::Connection& c = engine_.legs()[leg];
-      c.log_pending = false;
-      engine_.commit_all(c);
-      engine_.want_output(leg);
-    }
-    engine_.log_pending().clear();
-    engine_.closed_legs().clear();
+    engine_.commit_pending();
     engine_.flush(now_);
   }
 

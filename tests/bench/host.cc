@@ -68,16 +68,7 @@ bool Host::run_once(Instant now) {
 // move state.
 void Host::settle(Instant now) {
   do {
-    auto& pending = engine_.log_pending();
-    for (const uint32_t leg : pending) {
-      if (!engine_.legs().is_live(leg)) continue;
-      tcp::Connection& c = engine_.legs()[leg];
-      c.log_pending = false;
-      engine_.commit_all(c);
-      engine_.want_output(leg);
-    }
-    pending.clear();
-    engine_.closed_legs().clear();
+    engine_.commit_pending();
     engine_.flush(now);
   } while (!engine_.log_pending().empty());
 }

@@ -69,7 +69,7 @@ class Rig final : private tcp::SegmentSink {
     const tcp::Connection& c = leg(kSource);
     const uint32_t index = engine_.legs().find(c.key);
     invariant(engine_.write(index, std::vector<uint8_t>(kBatch * kPayload, 0x5a)), "bench: no room to write");
-    commit();
+    engine_.commit_pending();
     sent_ = 0;
     const uint64_t begin = rte_rdtsc_precise();
     engine_.flush(now_);
@@ -160,18 +160,8 @@ class Rig final : private tcp::SegmentSink {
     invariant(leg(port).state == tcp::State::established, "bench: no connection");
   }
 
-  void commit() {
-    for (const uint32_t index : engine_.log_pending()) {
-      if (!engine_.legs().is_live(index)) continue;
-      engine_.legs()[index].log_pending = false;
-      engine_.commit_all(engine_.legs()[index]);
-      engine_.want_output(index);
-    }
-    engine_.log_pending().clear();
-  }
-
   void settle() {
-    commit();
+    engine_.commit_pending();
     engine_.flush(now_);
     now_ += 100us;
     engine_.run_timers(now_);

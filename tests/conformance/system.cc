@@ -46,16 +46,7 @@ void System::own(Instant now) {
 }
 
 void System::settle(Instant now) {
-  auto& pending = engine_.log_pending();
-  for (const uint32_t leg : pending) {
-    if (!engine_.legs().is_live(leg)) continue;
-    tcp::Connection& c = engine_.legs()[leg];
-    c.log_pending = false;
-    engine_.commit_all(c);
-    engine_.want_output(leg);
-  }
-  pending.clear();
-  engine_.closed_legs().clear();
+  engine_.commit_pending();
   engine_.flush(now);
 }
 

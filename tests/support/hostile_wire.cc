@@ -121,18 +121,9 @@ void HostileWire::damage(Side to, size_t at, uint32_t bit) {
 void HostileWire::settle(End& end) {
   for (int round = 0; round < 8; ++round) {
     end.peer.pump(end.engine);
-    auto& pending = end.engine.log_pending();
-    for (size_t i = 0; i < pending.size(); ++i) {
-      if (!end.engine.legs().is_live(pending[i])) continue;
-      tcp::Connection& c = end.engine.legs()[pending[i]];
-      c.log_pending = false;
-      end.engine.commit_all(c);
-      end.engine.want_output(pending[i]);
-    }
-    pending.clear();
-    end.engine.closed_legs().clear();
+    end.engine.commit_pending();
     end.engine.flush(now_);
-    if (pending.empty()) break;
+    if (end.engine.log_pending().empty()) break;
   }
 }
 

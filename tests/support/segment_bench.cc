@@ -54,19 +54,9 @@ void SegmentBench::arrive(const wire::TcpSegmentToSend& segment, std::span<const
 
 void SegmentBench::settle() {
   for (int round = 0; round < 8; ++round) {
-    auto& pending = engine.log_pending();
-    for (size_t i = 0; i < pending.size(); ++i) {
-      const uint32_t index = pending[i];
-      if (!engine.legs().is_live(index)) continue;
-      tcp::Connection& c = engine.legs()[index];
-      c.log_pending = false;
-      engine.commit_all(c);
-      engine.want_output(index);
-    }
-    pending.clear();
-    engine.closed_legs().clear();
+    engine.commit_pending();
     engine.flush(now);
-    if (pending.empty()) break;
+    if (engine.log_pending().empty()) break;
   }
 }
 

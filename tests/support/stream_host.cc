@@ -233,14 +233,7 @@ void StreamHost::receive(rte_mbuf* frame, Instant now) {
 
 void StreamHost::settle(Instant now) {
   for (int turn = 0; turn < 4; ++turn) {
-    for (const uint32_t leg : std::exchange(engine_.log_pending(), {})) {
-      if (!engine_.legs().is_live(leg)) continue;
-      tcp::Connection& c = engine_.legs()[leg];
-      c.log_pending = false;
-      engine_.commit_all(c);
-      engine_.want_output(leg);
-    }
-    engine_.closed_legs().clear();
+    engine_.commit_pending();
     engine_.flush(now);
     if (engine_.log_pending().empty()) break;
   }

@@ -10,18 +10,7 @@ namespace understudy {
 
 VirtualNetwork::Host::Host(VirtualNetwork& net, const tcp::EngineSettings& settings, Instant start)
     : network(net), engine(settings, Secret{{1, 2, 3}}, net.shards_, test_mbuf_pool(), *this, start) {
-  end_of_burst = [](Host& host) {
-    auto& pending = host.engine.log_pending();
-    for (const uint32_t leg : pending) {
-      if (!host.engine.legs().is_live(leg)) continue;
-      tcp::Connection& c = host.engine.legs()[leg];
-      c.log_pending = false;
-      host.engine.commit_all(c);
-      host.engine.want_output(leg);
-    }
-    pending.clear();
-    host.engine.closed_legs().clear();
-  };
+  end_of_burst = [](Host& host) { host.engine.commit_pending(); };
 }
 
 void VirtualNetwork::Host::transmit(rte_mbuf* frame, const FlowKey&) {

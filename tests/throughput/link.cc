@@ -117,16 +117,7 @@ void Link::fill() {
 
 void Link::settle(Host& host) {
   if (&host == sender_.get() && leg_ != tcp::kNone) fill();
-  auto& pending = host.engine.log_pending();
-  for (const uint32_t leg : pending) {
-    if (!host.engine.legs().is_live(leg)) continue;
-    tcp::Connection& c = host.engine.legs()[leg];
-    c.log_pending = false;
-    host.engine.commit_all(c);
-    host.engine.want_output(leg);
-  }
-  pending.clear();
-  host.engine.closed_legs().clear();
+  host.engine.commit_pending();
   host.engine.flush(now_);
 }
 

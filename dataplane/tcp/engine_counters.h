@@ -1,11 +1,37 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string_view>
 
-#include "dataplane/tcp/engine.h"
-
 namespace understudy::tcp {
+
+struct EngineCounters {
+  uint64_t segments_in = 0;
+  uint64_t segments_out = 0;
+  uint64_t payload_in = 0;   // bytes accepted in order
+  uint64_t payload_out = 0;  // bytes sent, retransmissions included
+  uint64_t passive_opens = 0;
+  uint64_t active_opens = 0;
+  uint64_t established = 0;
+  uint64_t resets_in = 0;
+  uint64_t resets_out = 0;
+  uint64_t retransmitted = 0;
+  uint64_t timeouts = 0;
+  uint64_t tail_loss_probes = 0;
+  uint64_t keepalive_probes = 0;
+  uint64_t keepalive_timeouts = 0;  // connections ended because no probe was answered
+  uint64_t user_timeouts = 0;
+  uint64_t black_holes = 0;  // paths on which smaller segments were tried because full ones vanished
+  uint64_t fast_recoveries = 0;
+  uint64_t congestion_marks_in = 0;   // segments of the peer that a router has marked
+  uint64_t congestion_echoes_in = 0;  // reductions because the peer told of marks
+  uint64_t believed = 0;              // acknowledgements beyond snd.nxt accepted after a takeover
+  uint64_t resumed = 0;               // adopted legs woken
+  uint64_t challenge_acks = 0;
+  uint64_t cookies_sent = 0;
+  uint64_t cookies_accepted = 0;
+};
 
 // Every counter of the engine by name, for whoever shows them. A name has neither prefix nor unit.
 struct EngineCounter {

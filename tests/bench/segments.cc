@@ -9,6 +9,7 @@
 #include "dataplane/service/stream_applications.h"
 #include "dataplane/tcp/engine.h"
 #include "tests/bench/measure.h"
+#include "tests/support/plain_frame.h"
 
 namespace understudy::bench {
 namespace {
@@ -131,9 +132,7 @@ class Rig final : private tcp::SegmentSink {
       segment.options.sack_permitted = true;
     }
     wire::build_tcp_frame(frame, segment);
-    wire::EthernetHeader ethernet{};
-    ethernet.type.set(wire::kEtherTypeIpv4);
-    std::memcpy(rte_pktmbuf_mtod(frame, void*), &ethernet, sizeof ethernet);
+    put_plain_ethernet(frame);
     return frame;
   }
 

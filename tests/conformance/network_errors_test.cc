@@ -13,9 +13,14 @@ uint64_t drops(Script& s, DropReason reason) {
   return s.host().drops(reason);
 }
 
-TEST(PathMtu, WhatWasTooLargeIsCutAndLeavesAtOnce) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+// A connection to a peer that takes segments of 1460 bytes.
+class PathMtu : public testing::Test {
+ protected:
+  PathMtu() : s(plain_settings()) { s.establish("mss 1460 sackok"); }
+  Script s;
+};
+
+TEST_F(PathMtu, WhatWasTooLargeIsCutAndLeavesAtOnce) {
   s.write(2920);
   EXPECT_EQ(s.left(), ". 1:1461 ack 1\nP. 1461:2921 ack 1");
   const uint32_t window = s.report().congestion_window;
@@ -31,18 +36,16 @@ TEST(PathMtu, WhatWasTooLargeIsCutAndLeavesAtOnce) {
   EXPECT_EQ(s.left(), ". 2921:3921 ack 1\nP. 3921:4921 ack 1\nP. 4921:5921 ack 1");
 }
 
-TEST(PathMtu, TimestampsCountAgainstIt) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok ts 100 0");
-  s.write(1448);
-  s.left();
-  s.error_arrives(kUnreachable, kTooBig, "1:1449", 1040);
-  EXPECT_EQ(s.left(), ". 1:989 ack 1 ts 100\nP. 989:1449 ack 1 ts 100");
+TEST_F(PathMtu, TimestampsCountAgainstIt) {
+  Script stamped(plain_settings());
+  stamped.establish("mss 1460 sackok ts 100 0");
+  stamped.write(1448);
+  stamped.left();
+  stamped.error_arrives(kUnreachable, kTooBig, "1:1449", 1040);
+  EXPECT_EQ(stamped.left(), ". 1:989 ack 1 ts 100\nP. 989:1449 ack 1 ts 100");
 }
 
-TEST(PathMtu, MustQuoteWhatIsInFlight) {  // RFC 5927 section 4.1
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, MustQuoteWhatIsInFlight) {  // RFC 5927 section 4.1
   s.write(2920);
   s.arrives(". 1:1 ack 1461");
   s.left();
@@ -54,9 +57,7 @@ TEST(PathMtu, MustQuoteWhatIsInFlight) {  // RFC 5927 section 4.1
   EXPECT_EQ(drops(s, DropReason::icmp_error_stale), 3U);
 }
 
-TEST(PathMtu, NothingBelowTheLeastThatAnybodyHas) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, NothingBelowTheLeastThatAnybodyHas) {
   s.write(1460);
   s.left();
   s.error_arrives(kUnreachable, kTooBig, "1:1461", 68);
@@ -64,9 +65,7 @@ TEST(PathMtu, NothingBelowTheLeastThatAnybodyHas) {
   EXPECT_EQ(s.left(), ". 1:513 ack 1\n. 513:1025 ack 1\nP. 1025:1461 ack 1");
 }
 
-TEST(PathMtu, NothingAboveWhatWasRefused) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, NothingAboveWhatWasRefused) {
   s.write(1460);
   s.left();
   s.error_arrives(kUnreachable, kTooBig, "1:1461", 1500);
@@ -77,9 +76,7 @@ TEST(PathMtu, NothingAboveWhatWasRefused) {
   EXPECT_EQ(drops(s, DropReason::icmp_mtu_implausible), 3U);
 }
 
-TEST(PathMtu, OldRoutersNameNone) {  // RFC 1191 section 5: the next plateau
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, OldRoutersNameNone) {  // RFC 1191 section 5: the next plateau
   s.write(1460);
   s.left();
   s.error_arrives(kUnreachable, kTooBig, "1:1461", 0);
@@ -87,9 +84,7 @@ TEST(PathMtu, OldRoutersNameNone) {  // RFC 1191 section 5: the next plateau
   EXPECT_EQ(s.left(), ". 1:1453 ack 1\nP. 1453:1461 ack 1");
 }
 
-TEST(PathMtu, LargerSegmentsAreTriedAgainAfterTenMinutes) {  // RFC 1191 section 6.3
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, LargerSegmentsAreTriedAgainAfterTenMinutes) {  // RFC 1191 section 6.3
   s.write(1460);
   s.error_arrives(kUnreachable, kTooBig, "1:1461", 1040);
   s.arrives(". 1:1 ack 1461");
@@ -100,9 +95,7 @@ TEST(PathMtu, LargerSegmentsAreTriedAgainAfterTenMinutes) {  // RFC 1191 section
 }
 
 // RFC 4821: a router that drops what is too large, and says nothing of it.
-TEST(PathMtu, ABlackHoleIsLeftWithSmallerSegments) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, ABlackHoleIsLeftWithSmallerSegments) {
   s.write(2920);
   s.wait(1s);
   s.left();
@@ -116,9 +109,7 @@ TEST(PathMtu, ABlackHoleIsLeftWithSmallerSegments) {
   EXPECT_TRUE(s.left().starts_with(". 2921:3945 ack 1")) << "what comes later, too";
 }
 
-TEST(PathMtu, WhereSmallerSegmentsVanishTooTheirSizeWasNotTheReason) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, WhereSmallerSegmentsVanishTooTheirSizeWasNotTheReason) {
   s.write(2920);
   s.wait(2500ms);
   EXPECT_EQ(s.connection()->mss, 1024U);
@@ -131,9 +122,7 @@ TEST(PathMtu, WhereSmallerSegmentsVanishTooTheirSizeWasNotTheReason) {
   EXPECT_EQ(s.left(), "P. 2921:4381 ack 1");
 }
 
-TEST(PathMtu, WhatARouterHasSaidIsNotTakenBack) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, WhatARouterHasSaidIsNotTakenBack) {
   s.write(2920);
   s.error_arrives(kUnreachable, kTooBig, "1:1461", 1040);
   s.wait(10s);
@@ -141,18 +130,14 @@ TEST(PathMtu, WhatARouterHasSaidIsNotTakenBack) {
   EXPECT_EQ(s.host().count(&tcp::EngineCounters::black_holes), 0U);
 }
 
-TEST(PathMtu, SmallSegmentsThatAreLostSayNothingAboutThePath) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, SmallSegmentsThatAreLostSayNothingAboutThePath) {
   s.write(1000);
   s.wait(5s);
   EXPECT_EQ(s.host().count(&tcp::EngineCounters::black_holes), 0U);
   EXPECT_EQ(s.connection()->mss, 1460U);
 }
 
-TEST(PathMtu, ANewConnectionOnTheSamePathKnowsIt) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, ANewConnectionOnTheSamePathKnowsIt) {
   s.write(1460);
   s.error_arrives(kUnreachable, kTooBig, "1:1461", 1040);
   s.arrives("R. 1:1 ack 1461");
@@ -162,9 +147,7 @@ TEST(PathMtu, ANewConnectionOnTheSamePathKnowsIt) {
   EXPECT_EQ(s.left(), ". 1:1001 ack 1\nP. 1001:2001 ack 1");
 }
 
-TEST(PathMtu, AFinStaysAtTheEnd) {
-  Script s(plain_settings());
-  s.establish("mss 1460 sackok");
+TEST_F(PathMtu, AFinStaysAtTheEnd) {
   s.write(1460);
   s.close();
   EXPECT_EQ(s.left(), "P. 1:1461 ack 1\nF. 1461:1461 ack 1");

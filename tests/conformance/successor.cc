@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "tests/conformance/virtual_host.h"
+#include "tests/support/plain_frame.h"
 
 namespace understudy::conformance {
 namespace {
@@ -246,9 +247,7 @@ void Successor::repeat_what_is_missing(Instant now) {
       segment.flags = static_cast<uint8_t>(wire::kAck | (fin ? wire::kFin : 0));
       if (c.timestamps) segment.options.timestamps = {story.peer_timestamp, 0};
       wire::build_tcp_frame(frame, segment);
-      auto* ethernet = rte_pktmbuf_mtod(frame, wire::EthernetHeader*);
-      *ethernet = wire::EthernetHeader{};
-      ethernet->type = wire::ether_type_of_packet(frame);
+      put_plain_ethernet(frame);
       const Seq was = c.rcv.nxt;
       const wire::ParsedFrame parsed = wire::parse_frame(frame);
       engine().receive(frame, std::get<wire::TcpSegment>(parsed), now);

@@ -1,9 +1,9 @@
 #include "tests/support/hostile_wire.h"
 
-#include <cstring>
 #include <utility>
 
 #include "tests/support/mbuf_pool.h"
+#include "tests/support/plain_frame.h"
 
 namespace understudy {
 namespace {
@@ -16,12 +16,6 @@ constexpr size_t kWireMost = 256;
 const tcp::ShardMap& shards() {
   static const tcp::ShardMap map(4);
   return map;
-}
-
-void put_ethernet(rte_mbuf* frame) {
-  wire::EthernetHeader ethernet{};
-  ethernet.type = wire::ether_type_of_packet(frame);
-  std::memcpy(rte_pktmbuf_mtod(frame, void*), &ethernet, sizeof ethernet);
 }
 
 }  // namespace
@@ -44,7 +38,7 @@ HostileWire::End::End(HostileWire& w, Side s, tcp::EngineSettings settings, Inst
 }
 
 void HostileWire::End::transmit(rte_mbuf* frame, const FlowKey&) {
-  put_ethernet(frame);
+  put_plain_ethernet(frame);
   auto& to = wire.wire_[index(other(side))];
   if (to.size() == kWireMost) {
     rte_pktmbuf_free(to.front().mbuf);
@@ -176,7 +170,7 @@ void HostileWire::forge(Side to, wire::TcpSegmentToSend segment, std::span<const
   if (!is_blind(to, segment, payload.size())) return;
   rte_mbuf* frame = mbuf_from(payload);
   wire::build_tcp_frame(frame, segment);
-  put_ethernet(frame);
+  put_plain_ethernet(frame);
   receive(to, frame);
 }
 

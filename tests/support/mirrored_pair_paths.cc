@@ -3,6 +3,7 @@
 
 #include "tests/support/icmp_message.h"
 #include "tests/support/mirrored_pair_node.h"
+#include "tests/support/plain_frame.h"
 
 // How frames travel between the hosts and nodes of a MirroredPair.
 namespace understudy {
@@ -45,9 +46,7 @@ void MirroredPair::enqueue(rte_mbuf* mbuf, Node* from, Node* to, const Path& pat
 }
 
 void MirroredPair::transmit(Node& from, rte_mbuf* mbuf, const FlowKey&) {
-  auto* ethernet = rte_pktmbuf_mtod(mbuf, wire::EthernetHeader*);
-  *ethernet = wire::EthernetHeader{};
-  ethernet->type = wire::ether_type_of_packet(mbuf);
+  put_plain_ethernet(mbuf);
   const auto parsed = wire::parse_frame(mbuf);
   const auto* segment = std::get_if<wire::TcpSegment>(&parsed);
   if (segment == nullptr) {

@@ -1,8 +1,7 @@
 #include "tests/support/segment_bench.h"
 
-#include <cstring>
-
 #include "tests/support/mbuf_pool.h"
+#include "tests/support/plain_frame.h"
 
 namespace understudy {
 namespace {
@@ -10,12 +9,6 @@ namespace {
 const tcp::ShardMap& shards() {
   static const tcp::ShardMap map(4);
   return map;
-}
-
-void put_ethernet(rte_mbuf* frame) {
-  wire::EthernetHeader ethernet{};
-  ethernet.type = wire::ether_type_of_packet(frame);
-  std::memcpy(rte_pktmbuf_mtod(frame, void*), &ethernet, sizeof ethernet);
 }
 
 }  // namespace
@@ -39,7 +32,7 @@ void SegmentBench::serve(uint16_t port, tcp::Application& application, ServiceId
 void SegmentBench::take_in(const wire::TcpSegmentToSend& segment, std::span<const uint8_t> payload) {
   rte_mbuf* frame = mbuf_from(payload);
   wire::build_tcp_frame(frame, segment);
-  put_ethernet(frame);
+  put_plain_ethernet(frame);
   const auto parsed = wire::parse_frame(frame);
   if (const auto* s = std::get_if<wire::TcpSegment>(&parsed))
     engine.receive(frame, *s, now);
@@ -95,7 +88,7 @@ tcp::Connection* SegmentBench::leg(const FlowKey& flow) {
 void SegmentBench::transmit(rte_mbuf* frame, const FlowKey&) {
   ++segments_sent;
   if (keep) {
-    put_ethernet(frame);
+    put_plain_ethernet(frame);
     const auto parsed = wire::parse_frame(frame);
     const auto* s = std::get_if<wire::TcpSegment>(&parsed);
     invariant(s != nullptr, "the engine sends a frame that does not parse");

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tests/support/mbuf_pool.h"
+#include "tests/support/plain_frame.h"
 
 namespace understudy {
 
@@ -33,9 +34,7 @@ void VirtualNetwork::add_address(const IpAddress& address, Host& host) {
 }
 
 void VirtualNetwork::send(rte_mbuf* frame) {
-  auto* ethernet = rte_pktmbuf_mtod(frame, wire::EthernetHeader*);
-  *ethernet = wire::EthernetHeader{};
-  ethernet->type = wire::ether_type_of_packet(frame);
+  put_plain_ethernet(frame);
   ++frames_;
   if (filter) {
     const auto parsed = wire::parse_frame(frame);

@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "tests/support/mbuf_pool.h"
+#include "tests/support/plain_frame.h"
 
 namespace understudy {
 namespace {
@@ -132,9 +133,7 @@ void Link::run_for(Duration duration) {
     if (arrival <= now_) {
       const Frame frame = in_flight_.top();
       in_flight_.pop();
-      auto* ethernet = rte_pktmbuf_mtod(frame.mbuf, wire::EthernetHeader*);
-      *ethernet = wire::EthernetHeader{};
-      ethernet->type = wire::ether_type_of_packet(frame.mbuf);
+      put_plain_ethernet(frame.mbuf);
       const auto parsed = wire::parse_frame(frame.mbuf);
       frame.to->engine.receive(frame.mbuf, std::get<wire::TcpSegment>(parsed), now_);
       settle(*frame.to);

@@ -45,19 +45,32 @@ void set_length(Bytes& record) {
   std::memcpy(record.data(), &length, sizeof length);
 }
 
-// Applies the stream at a standby, which takes over, and looks at what the connection does then.
-void expect_understood(std::span<const uint8_t> stream) {
+// A standby that hears an owner's records.
+struct Standby {
+  Standby() : replica(bench.engine, 0) {
+    bench.serve(80, tally);
+    bench.engine.group(0).always_local = bench.engine.group(0).voice = false;
+    replica.on_open(1, bench.now);
+  }
+  bool understands(std::span<const uint8_t> stream) { return replica.on_frame(stream, nullptr, bench.now); }
+  const tcp::Connection* connection() { return bench.leg(SegmentBench::flow(40000)); }
+  void take_over() {
+    replica.release(0);
+    bench.engine.take_over(0, Epoch{2, NodeId(1)}, bench.now, 100ms);
+  }
+
   SegmentBench bench;
   service::Tally tally;
-  bench.serve(80, tally);
-  bench.engine.group(0).always_local = bench.engine.group(0).voice = false;
-  Replica replica(bench.engine, 0);
-  replica.on_open(1, bench.now);
-  ASSERT_TRUE(replica.on_frame(stream, nullptr, bench.now));
-  EXPECT_EQ(replica.state(), Replica::State::synced);
-  ASSERT_EQ(replica.legs(), 1U);
-  const auto flow = SegmentBench::flow(40000);
-  const tcp::Connection* c = bench.leg(flow);
+  Replica replica;
+};
+
+// Applies the stream at a standby, which takes over, and looks at what the connection does then.
+void expect_understood(std::span<const uint8_t> stream) {
+  Standby standby;
+  ASSERT_TRUE(standby.understands(stream));
+  EXPECT_EQ(standby.replica.state(), Replica::State::synced);
+  ASSERT_EQ(standby.replica.legs(), 1U);
+  const tcp::Connection* c = standby.connection();
   ASSERT_NE(c, nullptr);
   EXPECT_EQ(c->state, tcp::State::last_ack);
   EXPECT_EQ(c->snd.iss, Seq(kIss));
@@ -67,12 +80,11 @@ void expect_understood(std::span<const uint8_t> stream) {
   EXPECT_EQ(c->mss_agreed, 1400);
   EXPECT_TRUE(c->window_scaling);
   EXPECT_FALSE(c->timestamps);
-  replica.release(0);
-  bench.engine.take_over(0, Epoch{2, NodeId(1)}, bench.now, 100ms);
-  bench.run_for(5s);
+  standby.take_over();
+  standby.bench.run_for(5s);
   Bytes said;
   bool finished = false;
-  for (const SegmentBench::Sent& sent : bench.sent) {
+  for (const SegmentBench::Sent& sent : standby.bench.sent) {
     if (sent.segment.seq == Seq(kIss + 1) && !sent.payload.empty()) said = sent.payload;
     finished |= sent.segment.has(wire::kFin);
     EXPECT_EQ(sent.segment.ack, Seq(7010));
@@ -89,35 +101,23 @@ TEST(OlderRecords, AreUnderstood) {
 constexpr std::string_view kHeard = "00100e00000000000001d4c000780200";
 
 TEST(Heard, IsUnderstood) {
-  SegmentBench bench;
-  service::Tally tally;
-  bench.serve(80, tally);
-  bench.engine.group(0).always_local = bench.engine.group(0).voice = false;
-  Replica replica(bench.engine, 0);
-  replica.on_open(1, bench.now);
-  const std::string stream = std::string(kStreamOf2026) + std::string(kHeard);
-  ASSERT_TRUE(replica.on_frame(bytes_of(stream), nullptr, bench.now));
-  const tcp::Connection* c = bench.leg(SegmentBench::flow(40000));
+  Standby standby;
+  ASSERT_TRUE(standby.understands(bytes_of(std::string(kStreamOf2026) + std::string(kHeard))));
+  const tcp::Connection* c = standby.connection();
   ASSERT_NE(c, nullptr);
-  const tcp::Silence silence = bench.engine.silence_of(*c, bench.now);
+  const tcp::Silence silence = standby.bench.engine.silence_of(*c, standby.bench.now);
   EXPECT_EQ(silence.unused_ms, 120'000U);
   EXPECT_EQ(silence.unanswered_s, 120U);
   EXPECT_EQ(silence.probes, 2U);
-  replica.mark_stale();
+  standby.replica.mark_stale();
 }
 
 // A guess about the path (RFC 4821) that the owner has taken back, or whose time has run out, limits nothing
 // at a successor, either: not even what is opened later.
 TEST(PathMtu, ASuccessorForgetsWhatTheOwnerHasGivenUp) {
-  SegmentBench bench;
-  service::Tally tally;
-  bench.serve(80, tally);
-  bench.engine.group(0).always_local = bench.engine.group(0).voice = false;
-  Replica replica(bench.engine, 0);
-  replica.on_open(1, bench.now);
-  const Bytes stream = bytes_of(kStreamOf2026);
-  ASSERT_TRUE(replica.on_frame(stream, nullptr, bench.now));
-  const tcp::Connection* c = bench.leg(SegmentBench::flow(40000));
+  Standby standby;
+  ASSERT_TRUE(standby.understands(bytes_of(kStreamOf2026)));
+  const tcp::Connection* c = standby.connection();
   ASSERT_NE(c, nullptr);
   AgreedRecord agreed{};
   agreed.header = {.length = sizeof agreed, .kind = static_cast<uint8_t>(RecordKind::agreed), .reserved = 0};
@@ -128,14 +128,14 @@ TEST(PathMtu, ASuccessorForgetsWhatTheOwnerHasGivenUp) {
   for (const uint16_t mtu : {uint16_t{1064}, uint16_t{0}}) {
     agreed.path_mtu = mtu;
     std::memcpy(record.data(), &agreed, sizeof agreed);
-    ASSERT_TRUE(replica.on_frame(record, nullptr, bench.now));
+    ASSERT_TRUE(standby.understands(record));
     EXPECT_EQ(c->mss, mtu == 0 ? 1400 : 1024);
   }
-  replica.release(0);
-  bench.engine.take_over(0, Epoch{2, NodeId(1)}, bench.now, 100ms);
-  bench.connect(SegmentBench::flow(40001), Seq(1), {.mss = 1460}, 65535);
-  ASSERT_NE(bench.leg(SegmentBench::flow(40001)), nullptr);
-  EXPECT_EQ(bench.leg(SegmentBench::flow(40001))->mss, 1460);
+  standby.take_over();
+  const FlowKey later = SegmentBench::flow(40001);
+  standby.bench.connect(later, Seq(1), {.mss = 1460}, 65535);
+  ASSERT_NE(standby.bench.leg(later), nullptr);
+  EXPECT_EQ(standby.bench.leg(later)->mss, 1460);
 }
 
 // Records of a fixed length may grow at their end, and there may be kinds that this version does not know.

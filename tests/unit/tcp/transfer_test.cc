@@ -1,5 +1,6 @@
 // Whole transfers between engines in virtual time: every byte is checked against its generator.
 #include <array>
+#include <functional>
 #include <tuple>
 
 #include <gtest/gtest.h>
@@ -30,7 +31,10 @@ tcp::Service service_on(const IpAddress& address, uint16_t port, tcp::Applicatio
 struct TwoHosts {
   TwoHosts(uint64_t seed, StreamPeer& client_app, tcp::Application& server_app,
            tcp::EngineSettings settings = {})
-      : network(seed), client(network.add_host(settings)), server(network.add_host(settings)) {
+      : network(seed),
+        client(network.add_host(settings)),
+        server(network.add_host(settings)),
+        client_application(client_app) {
     client.engine.add_group(GroupId(1), true);
     client.engine.add_address(0, kClient);
     client.engine.add_service(service_on(kClient, 1, client_app));
@@ -48,9 +52,19 @@ struct TwoHosts {
     ASSERT_NE(leg, tcp::kNone);
     ASSERT_TRUE(app.attach(client.engine, leg));
   }
+  // The client writes on as its queue drains. False on the limit.
+  bool client_writes_until(const std::function<bool()>& until, Duration limit) {
+    return network.run_until(
+        [&] {
+          client_application.pump(client.engine);
+          return until();
+        },
+        limit);
+  }
   VirtualNetwork network;
   VirtualNetwork::Host& client;
   VirtualNetwork::Host& server;
+  StreamPeer& client_application;
 };
 
 // Both ends send at once and close when done.
@@ -105,12 +119,7 @@ TEST(Transfer, SpeedUnderTwoPercentLossIsBoundByRecoveryNotByTimeouts) {
   hosts.network.path = {.delay = 200us, .loss_per_mille = 20};
   hosts.connect(client_app);
   const Instant start = hosts.network.now();
-  ASSERT_TRUE(hosts.network.run_until(
-      [&] {
-        client_app.pump(hosts.client.engine);
-        return server_app.peer_finished;
-      },
-      60s));
+  ASSERT_TRUE(hosts.client_writes_until([&] { return server_app.peer_finished; }, 60s));
   // 1.2 * MSS / (RTT * sqrt(p)) is about 30 MB/s here (Mathis et al. 1997); a sender that lives on timeouts
   // gets 1.
   EXPECT_LT(hosts.network.now() - start, 3s);
@@ -123,21 +132,11 @@ TEST(Transfer, AClosedWindowIsProbedAndOpensAgain) {
   TwoHosts hosts(3, client_app, server_app);
   server_app.reading = false;
   hosts.connect(client_app);
-  hosts.network.run_until(
-      [&] {
-        client_app.pump(hosts.client.engine);
-        return false;
-      },
-      5s);
+  hosts.client_writes_until([&] { return false; }, 5s);
   EXPECT_EQ(server_app.received, 0U);
   server_app.reading = true;
   server_app.on_data(hosts.server.engine, server_app.leg.index, hosts.network.now());
-  ASSERT_TRUE(hosts.network.run_until(
-      [&] {
-        client_app.pump(hosts.client.engine);
-        return server_app.peer_finished;
-      },
-      10s));
+  ASSERT_TRUE(hosts.client_writes_until([&] { return server_app.peer_finished; }, 10s));
   EXPECT_EQ(server_app.received, 2'000'000U);
   EXPECT_EQ(server_app.wrong, 0U);
 }
@@ -148,23 +147,13 @@ TEST(Transfer, AWindowUpdateThatIsLostIsFoundByTheProbe) {
   TwoHosts hosts(3, client_app, server_app);
   server_app.reading = false;
   hosts.connect(client_app);
-  hosts.network.run_until(
-      [&] {
-        client_app.pump(hosts.client.engine);
-        return false;
-      },
-      1s);
+  hosts.client_writes_until([&] { return false; }, 1s);
   hosts.network.path.loss_per_mille = 1000;
   server_app.reading = true;
   server_app.on_data(hosts.server.engine, server_app.leg.index, hosts.network.now());
   hosts.network.run_for(5ms);
   hosts.network.path.loss_per_mille = 0;
-  ASSERT_TRUE(hosts.network.run_until(
-      [&] {
-        client_app.pump(hosts.client.engine);
-        return server_app.peer_finished;
-      },
-      60s));
+  ASSERT_TRUE(hosts.client_writes_until([&] { return server_app.peer_finished; }, 60s));
   EXPECT_EQ(server_app.received, 2'000'000U);
 }
 
@@ -212,13 +201,7 @@ TEST(Transfer, EchoReturnsEveryByte) {
     hosts.network.path = {
         .delay = 300us, .loss_per_mille = 20, .duplicate_per_mille = 20, .reorder_per_mille = 50};
     hosts.connect(client_app);
-    ASSERT_TRUE(hosts.network.run_until(
-        [&] {
-          client_app.pump(hosts.client.engine);
-          return client_app.peer_finished;
-        },
-        60s))
-        << seed;
+    ASSERT_TRUE(hosts.client_writes_until([&] { return client_app.peer_finished; }, 60s)) << seed;
     EXPECT_EQ(client_app.received, 300'000U);
     EXPECT_EQ(client_app.wrong, 0U);
   }

@@ -43,12 +43,15 @@ pools:
       - {{name: b1, address: {back}.11}}{six_pool}
 
 groups:
-  - name: web
-    id: 1
-    mac: "02:55:53:00:00:01"
+{groups}"""
+
+GROUP = """\
+  - name: {name}
+    id: {number}
+    mac: "02:55:53:00:00:{number:02x}"
     arp: virtual_mac
-    virtual_ips: [{front}.10/24{six_virtual_ip}]
-    source_addresses: [{back}.100/24{six_source}]
+    virtual_ips: [{front}.{virtual_ip}/24{six_virtual_ip}]
+    source_addresses: [{back}.{source}/24{six_source}]
     successors: [{successors}]
     failover: successor_order
     failback: {failback}
@@ -69,10 +72,8 @@ SIX = {
     "six_pool": ("\n  - name: nginx-by-ipv6\n    backends:"
                  f'\n      - {{name: b1, address: "{BACK6}:11", port: 80}}'
                  f'\n      - {{name: b2, address: "{BACK6}:12", port: 80}}'),
-    "six_virtual_ip": f', "{FRONT6}:10/64"',
-    "six_source": f', "{BACK6}:100/64"',
-    "six_service": "\n      - {name: http-by-ipv6, ports: 8080, application: proxy, pool: nginx-by-ipv6}",
 }
+SIX_SERVICE = "\n      - {name: http-by-ipv6, ports: 8080, application: proxy, pool: nginx-by-ipv6}"
 
 NODE = """\
   - name: {name}
@@ -89,14 +90,27 @@ NODE = """\
 ETCD = '\n  etcd: {{endpoints: ["{endpoint}"]}}'
 
 
-def write_default(names, pmd, workers, peer_mtu, failback="never", arbiter="none", etcd_endpoint=None):
+def write_default(names, pmd, workers, peer_mtu, failback="never", arbiter="none", etcd_endpoint=None, groups=1):
     (system.RUN / SECRET).write_bytes(os.urandom(32).hex().encode())
     (system.RUN / SECRET).chmod(0o600)
-    nodes = "".join(node(number, name, pmd, workers, peer_mtu) for number, name in enumerate(names, 1))
-    FILE.write_text(HEAD.format(secret=SECRET, nodes=nodes, front=FRONT, back=BACK, successors=", ".join(names),
-                                failback=failback, arbiter=arbiter,
-                                etcd=ETCD.format(endpoint=etcd_endpoint) if etcd_endpoint else "",
-                                **{place: text if IPV6 else "" for place, text in SIX.items()}))
+    FILE.write_text(HEAD.format(
+        secret=SECRET, front=FRONT, back=BACK, arbiter=arbiter,
+        etcd=ETCD.format(endpoint=etcd_endpoint) if etcd_endpoint else "",
+        nodes="".join(node(number, name, pmd, workers, peer_mtu) for number, name in enumerate(names, 1)),
+        groups="".join(group(number, names, failback) for number in range(1, groups + 1)),
+        **{place: text if IPV6 else "" for place, text in SIX.items()}))
+
+
+def group(number, names, failback):
+    """Its first successor is the node of the same number: several groups are spread over the nodes."""
+    first = (number - 1) % len(names)
+    virtual_ip, source = 10 * number, 90 + 10 * number
+    return GROUP.format(name="web" if number == 1 else f"web{number}", number=number, front=FRONT, back=BACK,
+                        virtual_ip=virtual_ip, source=source, failback=failback,
+                        successors=", ".join(names[first:] + names[:first]),
+                        six_virtual_ip=f', "{FRONT6}:{virtual_ip}/64"' if IPV6 else "",
+                        six_source=f', "{BACK6}:{source}/64"' if IPV6 else "",
+                        six_service=SIX_SERVICE if IPV6 else "")
 
 
 def node(number, name, pmd, workers, peer_mtu):

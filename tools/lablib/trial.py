@@ -87,7 +87,7 @@ class Transfer:
 
     def __init__(self, place, direction, name, address, port, rate=None):
         self.direction = direction
-        self.watch = RUN / f"watch-{direction}"
+        self.watch = RUN / f"watch-{direction}-{name}"
         self.watch.write_bytes(bytes(8))
         with open(self.watch, "r+b") as file:
             self.count = mmap.mmap(file.fileno(), 8)
@@ -101,15 +101,17 @@ class Transfer:
 
     def result(self):
         output, errors = self.process.communicate(timeout=TRANSFER_SECONDS + 30)
+        self.watch.unlink()
         if not output:
             raise LabError(f"the {self.direction} client failed: {errors.strip()}")
         return json.loads(output)
 
 
-def owner_now(seconds=10):
-    found = system.wait_until(nodes.owner, seconds, 0.05)
+def owner_now(seconds=10, group=None):
+    """Of the first group by default."""
+    found = system.wait_until(lambda: nodes.owner(group), seconds, 0.05)
     if not found:
-        raise LabError(f"no node owns the group\n{nodes.report()}")
+        raise LabError(f"no node owns {group or 'the group'}\n{nodes.report()}")
     return found
 
 
@@ -211,21 +213,32 @@ def protected_owner(but):
 
 def verdict(down, up, upload_name):
     """Sentences about what is not as it should be; removes the stored upload."""
+    return faults_of_download(down) + faults_of_upload(up, upload_name)
+
+
+def faults_of_download(result):
+    if not result["complete"]:
+        return [broken_off(result)]
+    return [] if result["sha256"] == backends.big_sha256() else ["the download differs from the file"]
+
+
+def faults_of_upload(result, name):
+    """Removes what was stored."""
     faults = []
-    for result in (down, up):
-        if not result["complete"]:
-            faults.append(f"the {result['direction']} broke off after {result['bytes']} bytes: {result['error']}")
-    if down["complete"] and down["sha256"] != backends.big_sha256():
-        faults.append("the download differs from the file")
-    stored = backends.stored_uploads(upload_name)
-    if up["complete"]:
-        if len(stored) != 1:
-            faults.append(f"the upload is stored on {len(stored)} backends")
-        elif not backends.sha256_of(stored[0]) == up["sha256"] == backends.big_sha256():
-            faults.append("the stored upload differs from the file")
+    stored = backends.stored_uploads(name)
+    if not result["complete"]:
+        faults.append(broken_off(result))
+    elif len(stored) != 1:
+        faults.append(f"the upload is stored on {len(stored)} backends")
+    elif not backends.sha256_of(stored[0]) == result["sha256"] == backends.big_sha256():
+        faults.append("the stored upload differs from the file")
     for path in stored:
         path.unlink()
     return faults
+
+
+def broken_off(result):
+    return f"the {result['direction']} broke off after {result['bytes']} bytes: {result['error']}"
 
 
 def bring_back(*victims, seconds=15):

@@ -115,6 +115,7 @@ bool OwnerLog::write(uint32_t leg, Instant now) {
       engine_.want_output(leg);
       return false;  // nothing has been promised on it yet: that can wait until there is room
     }
+    if (is_orphan) exempt_if_over(leg);
     engine_.commit_all(c);  // unprotected until the snapshot's cursor finds room for it
     engine_.want_output(leg);
     return true;

@@ -82,6 +82,7 @@ class OwnerLog {
     uint64_t end = 0;
   };
   bool stands_alone(const tcp::Connection& c) const;
+  void exempt_if_over(uint32_t leg);
   bool open_session(uint32_t leg, Instant now);
   bool enter(uint32_t leg, RecordKind kind, Instant now);
   bool is_known(const tcp::Connection& c) const { return inherited_ && c.mirror_leg != tcp::kNone; }

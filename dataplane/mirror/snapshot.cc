@@ -40,6 +40,15 @@ bool OwnerLog::stands_alone(const tcp::Connection& c) const {
   return service != nullptr && service->application->owns_opened_legs();
 }
 
+// In TIME-WAIT with its client gone: nobody loses anything with it, so it does not count as unprotected.
+void OwnerLog::exempt_if_over(uint32_t leg) {
+  tcp::Connection& c = engine_.legs()[leg];
+  if (c.state != tcp::State::time_wait || c.partner != tcp::kNone || c.mirrored || !c.protect) return;
+  c.protect = false;
+  --engine_.group(c.group).legs;
+  ++engine_.group(c.group).legs_exempt;
+}
+
 // Both legs of a proxied session, or one leg, with the bytes between.
 bool OwnerLog::open_session(uint32_t leg, Instant now) {
   auto& legs = engine_.legs();
@@ -126,7 +135,10 @@ void OwnerLog::snapshot(uint32_t legs_most, Instant now) {
     const tcp::Group& group = engine_.group(c.group);
     if (c.mirrored || !c.protect || group.always_local || !group.voice || !carries(c)) continue;
     // A backend leg comes with its client leg; one whose client is gone only has to finish.
-    if (!stands_alone(c)) continue;
+    if (!stands_alone(c)) {
+      exempt_if_over(leg);
+      continue;
+    }
     if (standby_is_full() && !is_known(c)) continue;
     if (!open_session(leg, now)) return;  // no room: go on here next time
     --legs_most;

@@ -18,7 +18,6 @@ constexpr uint8_t kFirstSlotMac = 0x10;
 constexpr unsigned kNodeBuffers = 2047;
 constexpr Duration kBetweenBoots = 1000s;     // of machines: their clocks differ
 constexpr Duration kSessionsTakeMost = 120s;  // of virtual time; a session that takes longer hangs
-// TIME-WAIT and some: a backend's leg that is in it, and whose client is gone, is shown as unprotected.
 constexpr Duration kRecoveryMost = 90s;
 
 const tcp::ShardMap& shards() {

@@ -9,8 +9,6 @@
 namespace understudy::sim {
 namespace {
 
-// Of so many seeds one waits until those have ended as well: a minute of virtual time.
-constexpr uint64_t kWaitsForTimeWaitEvery = 8;
 constexpr Duration kSomebodyComes = 200ms;   // and starts the last node again
 constexpr Duration kStandbyTrouble = 350ms;  // after trouble of the standby, until it is shown and mended
 
@@ -64,18 +62,7 @@ bool World::is_shown_protected(size_t slot) const {
 uint64_t World::unprotected_shown() const {
   const auto slot = owner();
   if (!slot || slots_.size() == 1) return 0;
-  const NodeInProcess& node = *slots_[*slot].node;
-  const uint64_t shown = node.control().unprotected(0);
-  if (shown == 0 || settings_.seed % kWaitsForTimeWaitEvery == kWaitsForTimeWaitEvery - 1) return shown;
-  // A leg in TIME-WAIT whose other leg is gone is counted until it ends, and has nothing to protect.
-  uint64_t over = 0;
-  for (size_t w = 0; w < node.workers(); ++w) {
-    const tcp::ConnectionTable& legs = node.worker(w).engine().legs();
-    for (uint32_t leg = 0; leg < legs.capacity(); ++leg)
-      over += legs.is_live(leg) && !legs[leg].mirrored && legs[leg].state == tcp::State::time_wait &&
-              legs[leg].partner == tcp::kNone;
-  }
-  return shown - std::min(shown, over);
+  return slots_[*slot].node->control().unprotected(0);
 }
 
 // What the node has promised to the talk's machine is shown as protected; nothing: it has no such leg.

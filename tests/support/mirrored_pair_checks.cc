@@ -53,19 +53,25 @@ void MirroredPair::check_reset(Node& to, const wire::TcpSegment& s) {
   fault("a reset reaches a live connection: " + place_of(s) + " in " + std::string(name_of(c.state)));
 }
 
-// The count of mirrored legs that is on display is the true one.
+// The counts that are on display are the true ones: of legs that are mirrored, of those that ought to be, and
+// of the others.
 void MirroredPair::check_leg_count(Node& node) {
   uint32_t mirrored = 0;
   uint32_t legs = 0;
+  uint32_t exempt = 0;
   for (uint32_t leg = 0; leg < node.engine.legs().capacity(); ++leg) {
     if (!node.engine.legs().is_live(leg)) continue;
     mirrored += node.engine.legs()[leg].mirrored;
-    ++legs;
+    ++(node.engine.legs()[leg].protect ? legs : exempt);
   }
   const tcp::Group& group = node.engine.group(0);
-  if (mirrored != group.legs_mirrored || legs != group.legs)
-    fault("the group counts " + std::to_string(group.legs_mirrored) + " of " + std::to_string(group.legs) +
-          " legs as mirrored; it is " + std::to_string(mirrored) + " of " + std::to_string(legs));
+  const auto counts = [](uint32_t of_mirrored, uint32_t of_all, uint32_t of_exempt) {
+    return std::to_string(of_mirrored) + " of " + std::to_string(of_all) + " legs as mirrored, and " +
+           std::to_string(of_exempt) + " exempt";
+  };
+  if (mirrored != group.legs_mirrored || legs != group.legs || exempt != group.legs_exempt)
+    fault("the group counts " + counts(group.legs_mirrored, group.legs, group.legs_exempt) + "; it is " +
+          counts(mirrored, legs, exempt));
 }
 
 // Sessions that the owner did not count as protected may end in any way.

@@ -57,6 +57,13 @@ def receipt_of(name, victim, seconds=2):
     return found or None
 
 
+def unprotected_at(name):
+    """The connections that would be lost with the node, in words."""
+    answer = nodes.ask(name, "show conn") or {"connections": []}
+    return [f"{one['key']['remote']}:{one['key']['remote_port']} ({one['service']}, {one['state']})"
+            for one in answer["connections"] if not one["protected"]]
+
+
 def one_kill():
     """Kills the owner; its successor's receipt, with what the connections had to say in `faults`."""
     trial.wait_synced()
@@ -66,13 +73,15 @@ def one_kill():
     talkers = Talkers(configuration.virtual_ips()[0])
     try:
         time.sleep(QUIET_SECONDS)
+        unprotected = unprotected_at(victim)
+        time.sleep(QUIET_SECONDS)
         nodes.kill(victim)
         receipt = receipt_of(survivor, victim)
     finally:
         faults = talkers.stop()
     if receipt is None:
         raise LabError(f"{survivor} has no whole receipt of its takeover from {victim}\n{nodes.report()}")
-    return receipt | {"faults": faults, "victim": victim}
+    return receipt | {"faults": faults, "victim": victim, "unprotected": unprotected}
 
 
 def milliseconds(receipt):

@@ -252,6 +252,23 @@ TEST(EndedSessions, SayNothingAtATakeover) {
   EXPECT_EQ(pair.faults(), std::vector<std::string>());
 }
 
+// The backend's leg of a session that has ended, in TIME-WAIT: a new standby cannot have it, and need not.
+TEST(EndedSessions, AreNotShownAsUnprotected) {
+  MirroredPair::Settings settings;
+  settings.mirrored_from_the_start = false;
+  settings.plans = {{.request = 200, .response = 200, .client_closes_early = true},
+                    {.request = 200, .response = 200, .client_closes_early = true, .start = 2s}};
+  MirroredPair pair(settings);
+  pair.run_until([] { return false; }, 1s);
+  EXPECT_EQ(pair.legs_of_owner(), 1U) << pair.describe();
+  pair.open_log();
+  EXPECT_TRUE(pair.run_until([&] { return pair.is_synced(); }, 100ms)) << pair.describe();
+  EXPECT_EQ(pair.legs_of_owner(), 0U) << pair.describe();
+  pair.run_until([] { return false; }, 2s);
+  EXPECT_EQ(pair.legs_of_owner(), pair.legs_mirrored()) << pair.describe();
+  EXPECT_EQ(pair.faults(), std::vector<std::string>());
+}
+
 // What is shown as protected is protected: the owner hears of legs that found no room at its standby, and
 // offers them again when there may be some.
 TEST(FullStandby, IsToldAndMended) {

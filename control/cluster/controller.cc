@@ -89,6 +89,8 @@ Actions Controller::start(Instant now) {
 void Controller::enter(Instant now, Actions& actions) {
   last_call_ = now;
   const Duration away = clock_.observe(now);
+  for (auto& [index, worker] : own_workers_)
+    if (worker.grew_at < now) worker.unwatched += away;
   if (away <= settings_.dead_after) return;
   // What this thread would decide next rests on what it knew before; whether the workers were away as well,
   // they say themselves.
@@ -165,6 +167,7 @@ Actions Controller::tick(Instant now) {
     // A machine may pass through several states at once (learning, suspecting, claiming), but each of
     // them sets its next deadline ahead.
     for (int step = 0; step < 4 && group.machine->deadline() <= now; ++step) feed(group, input, actions);
+    watch_hang(id, group, now, actions);
     watch_company(id, group, now, actions);
     watch_reach(id, group, now, actions);
     watch_return(id, group, now, actions);
@@ -366,6 +369,7 @@ Surroundings Controller::surroundings(const Group& group, Instant now) const {
   if (arbiter_ != nullptr) {
     around.highest_epoch = std::max(group.highest, arbiter_->highest(group.machine->settings().group));
     around.obstacle = arbiter_->obstacle(peers_.size() - silent_peers(now).size());
+    if (longest_hang(now)) around.obstacle = "a worker of this node hangs";
   }
   around.is_deaf = a_worker_hangs(now);
   const auto later = peers_.find(group.highest.node);

@@ -226,7 +226,12 @@ class Controller {
   struct OwnWorker {
     uint64_t count = 0;
     Instant grew_at;
+    Duration unwatched{0};  // since then: control was away itself
     bool told = false;
+  };
+  struct Hang {
+    uint16_t worker = 0;
+    Duration lasts;
   };
 
   void enter(Instant now, Actions& actions);
@@ -241,6 +246,9 @@ class Controller {
   void watch_reach(GroupId id, Group& group, Instant now, Actions& actions);
   void watch_company(GroupId id, Group& group, Instant now, Actions& actions);
   bool is_echoed(GroupId id, const Group& group, Instant now) const;
+  void watch_hang(GroupId id, Group& group, Instant now, Actions& actions);
+  bool is_followed(GroupId id, const Group& group, Instant now) const;
+  void let_go(Group& group, std::string why, Instant now, Actions& actions);
   void watch_return(GroupId id, Group& group, Instant now, Actions& actions);
   std::optional<NodeId> proven_return(Group& group, GroupId id, bool is_safe, Instant now, Actions& actions);
   void watch_pair(GroupId id, Instant now, Actions& actions);
@@ -268,6 +276,7 @@ class Controller {
   void watch_links(Instant now, Actions& actions);
   void watch_own_workers(Instant now, Actions& actions);
   bool a_worker_hangs(Instant now) const;
+  std::optional<Hang> longest_hang(Instant now) const;
   Surroundings surroundings(const Group& group, Instant now) const;
   OwnerSignals signals(const PeerView& peer, BootId followed, GroupId group) const;
   Evidence evidence(NodeId owner, GroupId group, const OwnerSignals& heard, Instant now) const;

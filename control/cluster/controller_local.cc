@@ -47,6 +47,7 @@ void Controller::on_worker_progress(uint16_t worker, uint64_t count, Instant now
   if (!is_new && own.count == count) return;
   own.count = count;
   own.grew_at = now;
+  own.unwatched = Duration::zero();
 }
 
 // A worker that hangs reads no heartbeats. As long as one does, silence is no evidence against anybody else.
@@ -66,6 +67,17 @@ void Controller::watch_own_workers(Instant now, Actions& actions) {
 bool Controller::a_worker_hangs(Instant now) const {
   return std::ranges::any_of(
       own_workers_, [&](const auto& own) { return now - own.second.grew_at > 2 * settings_.interval; });
+}
+
+// For dead_after or longer, as far as control was there to see it: when a whole node stood still, its workers
+// say so themselves.
+std::optional<Controller::Hang> Controller::longest_hang(Instant now) const {
+  std::optional<Hang> longest;
+  for (const auto& [index, worker] : own_workers_) {
+    const Duration lasts = now - worker.grew_at - worker.unwatched;
+    if (lasts >= settings_.dead_after && (!longest || lasts > longest->lasts)) longest = {index, lasts};
+  }
+  return longest;
 }
 
 Actions Controller::on_promoted(GroupId id, Instant now) {

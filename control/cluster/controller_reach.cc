@@ -5,7 +5,8 @@
 #include "control/cluster/controller.h"
 
 // The part of the controller that compares networks: an owner that has lost one over which its standby still
-// hears others is of less use than that standby; and one that reaches nobody is of none.
+// hears others is of less use than that standby; and one that reaches nobody, or whose workers do nothing, is
+// of none.
 
 namespace understudy::cluster {
 namespace {
@@ -99,11 +100,42 @@ void Controller::watch_company(GroupId id, Group& group, Instant now, Actions& a
     return;
   }
   group.doubt->answer = Doubt::Answer::none;
+  let_go(group, "no other node hears this one, and no gateway and no backend answers it", now, actions);
+}
+
+void Controller::let_go(Group& group, std::string why, Instant now, Actions& actions) {
   FailoverInput input;
   input.event = FailoverEvent::cut_off;
   input.now = now;
-  input.why = "no other node hears this one, and no gateway and no backend answers it";
+  input.why = std::move(why);
   feed(group, input, actions);
+}
+
+// Is there somebody to go on? One in sync, if we have one.
+bool Controller::is_followed(GroupId id, const Group& group, Instant now) const {
+  const bool needs_synced = group.machine->state() == GroupState::owner_protected;
+  return std::ranges::any_of(peers_, [&](const auto& entry) {
+    const auto says = entry.second.groups.find(id);
+    return says != entry.second.groups.end() && says->second.role == mirror::GroupRole::standby &&
+           (!needs_synced || entry.first == group.standby) && is_alive(entry.second, now);
+  });
+}
+
+// A lease that control renews says nothing of workers: etcd is asked by control, and heartbeats are one
+// worker's. As long as one of them hangs its connections are served by nobody, and a successor is refused.
+// Those of an owner without a synced standby would be lost: they wait for as long as those of one that is
+// silent do.
+void Controller::watch_hang(GroupId id, Group& group, Instant now, Actions& actions) {
+  const GroupState state = group.machine->state();
+  if (arbiter_ == nullptr || !is_owner(state)) return;
+  const auto hang = longest_hang(now);
+  const bool is_safe = state == GroupState::owner_protected;
+  if (!hang || (!is_safe && hang->lasts < settings_.cold_takeover_after)) return;
+  if (!is_followed(id, group, now)) return;
+  let_go(
+      group,
+      fmt::format("worker {} of this node has made no progress for {} ms", hang->worker, to_ms(hang->lasts)),
+      now, actions);
 }
 
 }  // namespace understudy::cluster

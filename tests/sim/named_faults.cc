@@ -36,6 +36,7 @@ std::vector<NamedFault> of_nodes() {
        .faults = {node(K::pause_node, kOwner, 0ms, 10ms), node(K::pause_node, kOwner, 200ms, 30ms), node(K::pause_node, kOwner, 400ms, 100ms), node(K::pause_node, kOwner, 700ms, 300ms),
                   node(K::pause_node, kOwner, 1500ms, 1s), node(K::pause_node, kOwner, 3s, 5s)},
        .heir = Heir::any, .takeovers_most = 4, .etcd_nodes = 2},
+      {.name = "owner_worker_hangs", .text = "one of the owner's two workers stands still for 1.5 s", .faults = {all(K::pause_worker)}, .heir = Heir::standby, .takeovers_most = 1, .etcd_nodes = 2, .workers = 2},
       {.name = "member_restarted", .text = "a member restarts between two elections", .faults = {kill(kOwner, 0ms, 200ms), kill(kThird, 600ms, 20ms), kill(kStandby, 1500ms)}, .heir = Heir::any, .takeovers_most = 2},
       {.name = "crash_in_resync", .text = "the standby is killed, and whoever is synced instead, too", .faults = {all(K::crash_standby, 0ms, 100ms), all(K::crash_standby, 15ms, 300ms), all(K::crash_standby, 120ms, 100ms)}, .takeovers_most = 1},
       {.name = "crash_in_resync_of_two", .text = "the standby is killed, and again while it is synced", .faults = {all(K::crash_standby, 0ms, 100ms), all(K::crash_standby, 112ms, 100ms)}, .members_nodes = 0, .etcd_nodes = 2},
@@ -132,6 +133,7 @@ Scenario NamedFault::scenario(uint64_t seed) const {
     network->delay = Duration(1us) * (20 + random.below(300));
   s.front.bits_per_second = s.back.bits_per_second = 10'000'000;
   s.receive_buffer = 16 * 1024;
+  s.workers = workers;
   return s;
 }
 

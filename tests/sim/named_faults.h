@@ -22,6 +22,7 @@ struct NamedFault {
   unsigned etcd_nodes = 0;     // likewise
   bool counts_replays = false;
   unsigned turns = 60;  // of the session that talks all the while, of a bit more than 50 ms
+  unsigned workers = 1;
 
   bool is_for(config::Arbiter arbiter, unsigned nodes) const;
   std::string clusters() const;  // for --list

@@ -129,6 +129,57 @@ TEST(Etcd, AnOwnerWithoutAPeerStaysAsLongAsABackendAnswers) {
   expect_done(c);
 }
 
+// Control asks etcd, whatever the workers do.
+TEST(Etcd, AnOwnerWithAWorkerThatHangsLetsGoAndItsStandbyGoesOnWarm) {
+  const std::pair<unsigned, size_t> hangs[] = {{1, 0}, {2, 0}, {2, 1}};  // workers, the one that hangs
+  uint64_t seed = 140;
+  for (const auto& [workers, hanging] : hangs) {
+    auto settings = pair(seed++);
+    settings.workers_of_n1 = settings.workers_of_n2 = workers;
+    C c(settings);
+    begin(c, kChance);
+    const Instant hung = c.now();
+    c.pause_worker(0, hanging, 1500ms);
+    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+    EXPECT_LE(c.voice(1).first_claim - hung, 200ms) << c.describe();
+    EXPECT_FALSE(c.control(1).controller().machine(GroupId(1))->last_takeover()->cold) << c.describe();
+    EXPECT_TRUE(said(c, 0, "this node lets go of the group")) << c.describe();
+    c.run_for(2s);
+    EXPECT_EQ(c.owner(), size_t{1}) << c.describe();
+    ASSERT_TRUE(becomes_protected(c, 1)) << c.describe();
+    expect_done(c);
+  }
+}
+
+TEST(Etcd, AWorkerThatHangsForNearlyTooLongHarmsNobody) {
+  for (Duration away = 70ms; away <= 130ms; away += 5ms) {
+    auto settings = pair(150);
+    settings.workers_of_n1 = settings.workers_of_n2 = 2;
+    C c(settings);
+    ASSERT_TRUE(c.boot()) << c.describe();
+    for (int i = 0; i < 4; ++i) c.transfer(kMegabyte / 10, kMegabyte / 10);
+    c.run_for(30ms);
+    c.pause_worker(0, c.random().below(2), away);
+    c.run_for(away);
+    expect_done(c);
+    EXPECT_TRUE(c.run_until([&] { return c.is_protected(); }, 1s)) << c.describe();
+  }
+}
+
+TEST(Etcd, ALoneOwnerWithAWorkerThatHangsStaysOwner) {
+  auto settings = pair(160);
+  settings.workers_of_n1 = 2;
+  C c(settings);
+  begin(c, kChance);
+  c.kill(1);
+  c.run_for(300ms);
+  c.pause_worker(0, 1, 5s);
+  c.run_for(5s);
+  EXPECT_FALSE(said(c, 0, "lets go")) << c.describe();
+  EXPECT_TRUE(becomes_owner(c, 0)) << c.describe();
+  expect_done(c);
+}
+
 TEST(Etcd, BothLinksCutTheOwnerGoesOnAndTheStandbyIsRefused) {
   for (uint64_t seed = 60; seed < 63; ++seed) {
     C c(pair(seed));

@@ -5,6 +5,7 @@
 // that it happens.
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 
 #include <fmt/format.h>
@@ -50,6 +51,23 @@ struct State {
   unsigned restarts = 0;
 };
 
+// Two numbers of 64 bits stand for a state, as model checkers do it: that two of a million states share them
+// is less likely than that a bit of memory flips.
+struct Fingerprint {
+  uint64_t first, second;
+  friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
+};
+
+struct FirstOf {
+  size_t operator()(const Fingerprint& print) const { return print.first; }
+};
+
+Fingerprint fingerprint(std::string_view bytes) {
+  uint64_t fnv = 0xcbf29ce484222325;  // FNV-1a
+  for (const char byte : bytes) fnv = (fnv ^ static_cast<uint8_t>(byte)) * 0x100000001b3;
+  return {std::hash<std::string_view>()(bytes), fnv};
+}
+
 class Search {
  public:
   Search(Without without, int steps, bool may_give_up = false)
@@ -60,6 +78,7 @@ class Search {
     if (without == Without::embargo) member_settings_.lease = Duration(0);
     if (without == Without::majority) candidate_settings_.members = 1;
     if (without == Without::age_of_grants) candidate_settings_.lease = 1h;
+    seen_.reserve(1 << 20);
   }
   // What some order of events leads to; empty: nothing bad.
   std::string fault() {
@@ -92,9 +111,9 @@ class Search {
   }
 
   // Two states with the same key have the same future: what is over is over, however long ago.
-  std::string key(const State& s) const {
-    std::string bytes;
-    const auto put = [&](int64_t value) { bytes.push_back(static_cast<char>(value)); };
+  Fingerprint key(const State& s) {
+    bytes_.clear();
+    const auto put = [&](int64_t value) { bytes_.push_back(static_cast<char>(value)); };
     const auto put_left = [&](Instant until) { put(until <= s.now ? 0 : (until - s.now + 999us) / 1ms); };
     put((s.now - kStart) / kStep);
     put(s.restarts);
@@ -116,7 +135,7 @@ class Search {
       put(owner.arrived == Instant::min() ? 0 : 1 + (owner.arrived - kStart) / kStep);
       if (owner.lease) put_left(owner.lease->until());
     }
-    return bytes;
+    return fingerprint(bytes_);
   }
 
   void explore(const State& s) {
@@ -189,18 +208,18 @@ class Search {
   }
 
   void deliver_request(const State& s, size_t o, size_t m) {
+    VoteMember member = s.members[m];
+    if (!member.ask(s.owners[o].candidate->request(), s.now).is_grant()) return;
     State next = s;
-    VoteMember& member = next.members[m];
-    const TakeoverAnswer answer = member.ask(next.owners[o].candidate->request(), s.now);
-    if (!answer.is_grant()) return;
+    next.members[m] = std::move(member);
     next.granted[o][m] = true;
     explore(next);
   }
 
   void deliver_grant(const State& s, size_t o, size_t m) {
+    if (s.owners[o].gave_up || s.owners[o].candidate->state() != VoteCandidate::State::asking) return;
     State next = s;
     Owner& owner = next.owners[o];
-    if (owner.gave_up || owner.candidate->state() != VoteCandidate::State::asking) return;
     const TakeoverAnswer grant{ballot(o), VoteReason::granted, ballot(o), {}};
     if (owner.candidate->hear(node(m), grant, s.now) == VoteCandidate::State::granted) {
       if (o == 0 && has_owned(s.owners[1])) fault_ = "a falling epoch";
@@ -219,16 +238,18 @@ class Search {
   }
 
   void deliver_beat(const State& s, size_t o, size_t m) {
+    VoteMember member = s.members[m];
+    if (!member.hear_owner(ballot(o), s.now)) return;
     State next = s;
-    if (!next.members[m].hear_owner(ballot(o), s.now)) return;
+    next.members[m] = std::move(member);
     next.echoed[o][m] = true;
     explore(next);
   }
 
   void deliver_echo(const State& s, size_t o, size_t m) {
+    if (!s.owners[o].lease) return;
     State next = s;
     Owner& owner = next.owners[o];
-    if (!owner.lease) return;
     const Instant before = owner.lease->until();
     owner.lease->echoed(node(m), 1);
     somebody_renewed |= owner.lease->until() > before;
@@ -240,7 +261,8 @@ class Search {
   int steps_;
   bool may_give_up_;
   VoteSettings settings_, member_settings_, candidate_settings_;
-  std::unordered_set<std::string> seen_;
+  std::unordered_set<Fingerprint, FirstOf> seen_;
+  std::string bytes_;  // of a key
   std::string fault_;
 };
 

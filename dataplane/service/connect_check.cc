@@ -12,11 +12,7 @@ void ConnectCheck::start(tcp::Engine& engine, tcp::GroupIndex group, const tcp::
     results_.push_back({id, false});
     return;
   }
-  const uint32_t in = engine.create_pipe();
-  const uint32_t out = engine.create_pipe();
-  if (in != tcp::kNone) engine.set_receive_pipe(leg, in);
-  if (out != tcp::kNone) engine.set_send_pipe(leg, out);
-  if (in == tcp::kNone || out == tcp::kNone) {
+  if (!engine.give_pipes(leg)) {
     engine.abort(leg, now);
     results_.push_back({id, false});
     return;

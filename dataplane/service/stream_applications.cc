@@ -7,19 +7,6 @@
 #include <fmt/format.h>
 
 namespace understudy::service {
-namespace {
-
-bool attach_two_pipes(tcp::Engine& engine, uint32_t leg) {
-  const uint32_t in = engine.create_pipe();
-  if (in == tcp::kNone) return false;
-  engine.set_receive_pipe(leg, in);
-  const uint32_t out = engine.create_pipe();
-  if (out == tcp::kNone) return false;
-  engine.set_send_pipe(leg, out);
-  return true;
-}
-
-}  // namespace
 
 bool Echo::attach(tcp::Engine& engine, uint32_t leg) {
   const uint32_t pipe = engine.create_pipe();
@@ -31,7 +18,7 @@ bool Echo::attach(tcp::Engine& engine, uint32_t leg) {
 }
 
 bool Discard::attach(tcp::Engine& engine, uint32_t leg) {
-  return attach_two_pipes(engine, leg);
+  return engine.give_pipes(leg);
 }
 
 void Discard::on_data(tcp::Engine& engine, uint32_t leg, Instant) {
@@ -42,7 +29,7 @@ void Discard::on_data(tcp::Engine& engine, uint32_t leg, Instant) {
 }
 
 bool Tally::attach(tcp::Engine& engine, uint32_t leg) {
-  return attach_two_pipes(engine, leg);
+  return engine.give_pipes(leg);
 }
 
 void Tally::on_data(tcp::Engine& engine, uint32_t leg, Instant) {

@@ -99,6 +99,16 @@ void Engine::set_send_pipe(uint32_t leg, uint32_t pipe) {
   pipes_[pipe].sink = leg;
 }
 
+bool Engine::give_pipes(uint32_t leg) {
+  const uint32_t in = create_pipe();
+  if (in == kNone) return false;
+  set_receive_pipe(leg, in);
+  const uint32_t out = create_pipe();
+  if (out == kNone) return false;
+  set_send_pipe(leg, out);
+  return true;
+}
+
 void Engine::link(uint32_t client, uint32_t backend) {
   Connection& c = legs_[client];
   pipes_.add_reference(c.rx);

@@ -88,6 +88,8 @@ class Engine {
   // Hands the leg its pipes; each call takes over the caller's reference. Source and sink are linked here.
   void set_receive_pipe(uint32_t leg, uint32_t pipe);
   void set_send_pipe(uint32_t leg, uint32_t pipe);
+  // Two of its own. False: there is no room; what the leg has got goes with it.
+  bool give_pipes(uint32_t leg);
   // Joins a client leg and a backend leg: what one receives, the other sends. Also what the standby does on
   // BIND.
   void link(uint32_t client, uint32_t backend);

@@ -24,11 +24,7 @@ constexpr size_t kBatch = 32;
 class Writer final : public tcp::Application {
  public:
   std::string_view name() const override { return "writer"; }
-  bool attach(tcp::Engine& engine, uint32_t leg) override {
-    engine.set_receive_pipe(leg, engine.create_pipe());
-    engine.set_send_pipe(leg, engine.create_pipe());
-    return true;
-  }
+  bool attach(tcp::Engine& engine, uint32_t leg) override { return engine.give_pipes(leg); }
 };
 
 class Rig final : private tcp::SegmentSink {

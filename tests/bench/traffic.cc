@@ -14,12 +14,7 @@ constexpr std::array<uint8_t, 16384> kPayload{};
 }  // namespace
 
 bool Traffic::attach(tcp::Engine& engine, uint32_t leg) {
-  const uint32_t in = engine.create_pipe();
-  const uint32_t out = engine.create_pipe();
-  if (in == tcp::kNone || out == tcp::kNone) return false;
-  engine.set_receive_pipe(leg, in);
-  engine.set_send_pipe(leg, out);
-  return true;
+  return engine.give_pipes(leg);
 }
 
 void Traffic::on_open(tcp::Engine&, uint32_t, Instant) {

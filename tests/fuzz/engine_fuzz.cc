@@ -29,15 +29,7 @@ tcp::EngineSettings settings(uint8_t how) {
 class Puppet final : public tcp::Application {
  public:
   std::string_view name() const override { return "puppet"; }
-  bool attach(tcp::Engine& engine, uint32_t leg) override {
-    const uint32_t in = engine.create_pipe();
-    if (in == tcp::kNone) return false;
-    engine.set_receive_pipe(leg, in);
-    const uint32_t out = engine.create_pipe();
-    if (out == tcp::kNone) return false;
-    engine.set_send_pipe(leg, out);
-    return true;
-  }
+  bool attach(tcp::Engine& engine, uint32_t leg) override { return engine.give_pipes(leg); }
   void on_data(tcp::Engine& engine, uint32_t leg, Instant) override {
     if (reading) engine.consume(leg, engine.pipes()[engine.legs()[leg].rx].tail);
   }

@@ -56,11 +56,7 @@ Side& Conversation::add(tcp::Engine& engine, uint32_t leg) {
 }
 
 bool Conversation::attach(tcp::Engine& engine, uint32_t leg) {
-  const uint32_t in = engine.create_pipe();
-  const uint32_t out = engine.create_pipe();
-  if (in == tcp::kNone || out == tcp::kNone) return false;
-  engine.set_receive_pipe(leg, in);
-  engine.set_send_pipe(leg, out);
+  if (!engine.give_pipes(leg)) return false;
   add(engine, leg);
   return true;
 }

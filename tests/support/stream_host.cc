@@ -76,11 +76,7 @@ StreamEnd& StreamHost::open(const IpAddress& to, PortNumber to_port, uint16_t fr
 }
 
 bool StreamHost::attach(tcp::Engine& engine, uint32_t leg) {
-  const uint32_t in = engine.create_pipe();
-  const uint32_t out = engine.create_pipe();
-  if (in == tcp::kNone || out == tcp::kNone) return false;
-  engine.set_receive_pipe(leg, in);
-  engine.set_send_pipe(leg, out);
+  if (!engine.give_pipes(leg)) return false;
   ends_.push_back(std::make_unique<StreamEnd>());
   ends_.back()->leg = engine.legs().id_of(leg);
   ends_.back()->key = engine.legs()[leg].key;

@@ -122,11 +122,7 @@ uint8_t StreamPeer::byte_of(uint64_t stream, uint64_t offset) {
 }
 
 bool StreamPeer::attach(tcp::Engine& engine, uint32_t index) {
-  const uint32_t in = engine.create_pipe();
-  const uint32_t out = engine.create_pipe();
-  if (in == tcp::kNone || out == tcp::kNone) return false;
-  engine.set_receive_pipe(index, in);
-  engine.set_send_pipe(index, out);
+  if (!engine.give_pipes(index)) return false;
   leg = engine.legs().id_of(index);
   return true;
 }

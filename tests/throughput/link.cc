@@ -27,11 +27,7 @@ tcp::EngineSettings settings_of(const LinkPlan& plan) {
 class Pipes : public tcp::Application {
  public:
   std::string_view name() const override { return "source"; }
-  bool attach(tcp::Engine& engine, uint32_t leg) override {
-    engine.set_receive_pipe(leg, engine.create_pipe());
-    engine.set_send_pipe(leg, engine.create_pipe());
-    return true;
-  }
+  bool attach(tcp::Engine& engine, uint32_t leg) override { return engine.give_pipes(leg); }
 };
 
 class Reader final : public Pipes {

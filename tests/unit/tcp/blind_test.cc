@@ -23,14 +23,7 @@ uint32_t segments_to_send() {
 class Holder final : public tcp::Application {
  public:
   std::string_view name() const override { return "holder"; }
-  bool attach(tcp::Engine& engine, uint32_t leg) override {
-    const uint32_t in = engine.create_pipe();
-    const uint32_t out = engine.create_pipe();
-    if (in == tcp::kNone || out == tcp::kNone) return false;
-    engine.set_receive_pipe(leg, in);
-    engine.set_send_pipe(leg, out);
-    return true;
-  }
+  bool attach(tcp::Engine& engine, uint32_t leg) override { return engine.give_pipes(leg); }
   void on_closed(tcp::Engine&, uint32_t, tcp::CloseReason, Instant) override { ++closed; }
   int closed = 0;
 };

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include "dataplane/service/stream_applications.h"
 #include "tests/support/mbuf_pool.h"
+#include "tests/support/segment_bench.h"
 
 namespace understudy::tcp {
 namespace {
@@ -89,6 +91,30 @@ TEST_F(PipeTest, SequentialReadsThroughTheCursorSeeEveryByte) {
   }
   EXPECT_EQ(got, bytes);
   store_.release(index);
+}
+
+// A connection for which there is one pipe left, and not two, is refused, and the one is there for the next.
+TEST(GivePipes, TheFirstGoesWithItsLegWhenThereIsNoSecond) {
+  EngineSettings settings;
+  settings.legs = settings.active_legs = 16;
+  SegmentBench bench(settings);
+  service::Discard discard;
+  bench.serve(9, discard);
+  std::vector<uint32_t> taken;
+  for (uint32_t pipe = bench.engine.create_pipe(); pipe != kNone; pipe = bench.engine.create_pipe())
+    taken.push_back(pipe);
+  const auto flow = SegmentBench::flow(40000, SegmentBench::kStranger, 9);
+  bench.engine.pipes().release(taken.back());
+  bench.connect(flow, Seq(1));
+  EXPECT_EQ(bench.leg(flow), nullptr);
+  EXPECT_EQ(bench.engine.legs().size(), 0U);
+  taken.back() = bench.engine.create_pipe();
+  EXPECT_NE(taken.back(), kNone);
+  EXPECT_EQ(bench.engine.create_pipe(), kNone);
+  bench.engine.pipes().release(taken[0]);
+  bench.engine.pipes().release(taken[1]);
+  bench.connect(flow, Seq(1));
+  EXPECT_NE(bench.leg(flow), nullptr);
 }
 
 }  // namespace

@@ -132,6 +132,17 @@ void Adapter::sleep(Duration duration) {
   }
 }
 
+bool Adapter::await_answer(Duration most) {
+  const std::unique_lock lock(mutex_);
+  const Instant until = host_->now() + most;
+  while (waiting_ != nullptr && !waiting_->done && host_->now() < until) {
+    const Instant next = std::min({waiting_->deadline, next_deadline(), until});
+    advance_to(std::max(next, host_->now()));
+    notice_change();
+  }
+  return waiting_ == nullptr || waiting_->done;
+}
+
 Instant Adapter::tick() {
   std::unique_lock lock(mutex_);
   if (!is_main() && returning_) {

@@ -36,6 +36,9 @@ class Adapter {
   // The next packet that leaves, moving time to it. Nothing when none can ever come.
   std::optional<VirtualHost::Packet> next_packet();
   void sleep(Duration duration);
+  // Time passes until the call that blocks on the second thread has its answer, but no more than `most`.
+  // False: it has none.
+  bool await_answer(Duration most);
   // Moves on by a microsecond, so that a caller who waits for a moment sees it come.
   Instant tick();
 

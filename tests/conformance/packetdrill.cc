@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/times.h>
 
@@ -80,15 +81,17 @@ int do_accept(void* u, int fd, sockaddr* address, socklen_t* length) {
 
 int do_connect(void* u, int fd, const sockaddr* address, socklen_t length) {
   Sockets& sockets = of(u).sockets();
+  const bool may_block = sockets.is_blocking(fd);
   bool begun = false;
   const auto attempt = [&] {
     Outcome outcome = sockets.connect(fd, address, length);
-    if (begun && outcome.error == EISCONN) return Outcome{};
+    if (begun && outcome.error == EISCONN) outcome = Outcome{};
     if (begun && outcome.error == EALREADY) outcome.error = EINPROGRESS;
     begun = true;
+    sockets.hold(fd, may_block && outcome.would_block());
     return outcome;
   };
-  return as_call(of(u).call(sockets.is_blocking(fd), attempt));
+  return as_call(of(u).call(may_block, attempt));
 }
 
 ssize_t receive_into(void* u, int fd, std::span<const iovec> pieces, int flags) {
@@ -298,6 +301,14 @@ clock_t times_of_program(tms* used) {
   return ++ticks;
 }
 
+// Before most calls the tool gives one that blocks on its second thread a second to end, and waits for that
+// with this. The second is one of virtual time; what comes back sooner needs `mutex` in order to say so.
+int timed_wait_of_program(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) {
+  Adapter* adapter = the_instance == nullptr ? nullptr : the_instance->adapter.get();
+  if (adapter != nullptr && !adapter->await_answer(1s)) return ETIMEDOUT;
+  return ::pthread_cond_timedwait(condition, mutex, until);
+}
+
 void fill(PacketdrillInterface& table) {
   table.free = do_free;
   table.socket = do_socket;
@@ -351,6 +362,8 @@ extern "C" __attribute__((visibility("default"))) void fill_packetdrill_interfac
                                          reinterpret_cast<void*>(conformance::getsockopt_of_program));
   conformance::redirect_calls_of_program("close", reinterpret_cast<void*>(conformance::close_of_program));
   conformance::redirect_calls_of_program("times", reinterpret_cast<void*>(conformance::times_of_program));
+  conformance::redirect_calls_of_program("pthread_cond_timedwait",
+                                         reinterpret_cast<void*>(conformance::timed_wait_of_program));
   conformance::fill(*table);
   table->userdata = instance.release();
 }

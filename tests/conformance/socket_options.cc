@@ -153,6 +153,9 @@ bool Sockets::get_tcp_option(Socket& s, int name, std::vector<uint8_t>& value, i
     case TCP_KEEPCNT:
       value = bytes_of_int(profile_.keepalive_named.probes);
       return true;
+    case kTcpKeepInit:
+      value = bytes_of_int(static_cast<int>(connect_timeout_of(s) / 1s));
+      return true;
     case TCP_CC_INFO:  // CUBIC has none: no bytes
       value.clear();
       return true;
@@ -249,6 +252,7 @@ int Sockets::set_tcp_option(Socket& s, int name, int value) {
     case TCP_LINGER2:
     case TCP_DEFER_ACCEPT:
     case TCP_WINDOW_CLAMP:
+    case kTcpKeepInit:
       s.remembered[{IPPROTO_TCP, name}] = value;
       break;
     default:

@@ -73,12 +73,13 @@ constexpr ServiceId kActiveSockets(1);
 
 Sockets::Sockets(VirtualHost& host, const ProfileSettings& profile) : host_(host), profile_(profile) {
   host_.on_move([this](tcp::Engine& from) { move_from(from); });
-  add_service({}, PortNumber(0), 0);
+  add_service({}, PortNumber(0), 0, profile_.connect_timeout);
 }
 
-// Each listener has a service, and so has an active socket with a segment size of its own; the other active
-// ones share the first.
-ServiceId Sockets::add_service(std::vector<IpAddress> addresses, PortNumber port, uint16_t segment_max) {
+// Each listener has a service, and so has an active socket with a segment size or a timeout of its own; the
+// other active ones share the first.
+ServiceId Sockets::add_service(std::vector<IpAddress> addresses, PortNumber port, uint16_t segment_max,
+                               Duration connect_timeout) {
   tcp::Service service;
   service.id = ServiceId(next_service_++);
   service.addresses = std::move(addresses);
@@ -89,10 +90,15 @@ ServiceId Sockets::add_service(std::vector<IpAddress> addresses, PortNumber port
   service.idle_timeout = profile_.idle_timeout;
   service.keepalive = profile_.keepalive;
   service.user_timeout = profile_.user_timeout;
-  service.connect_timeout = profile_.connect_timeout;
+  service.connect_timeout = connect_timeout;
   service.dscp = profile_.dscp;
   host_.add_service(service);
   return service.id;
+}
+
+Duration Sockets::connect_timeout_of(const Socket& s) const {
+  const auto set = s.remembered.find({IPPROTO_TCP, kTcpKeepInit});
+  return set == s.remembered.end() ? profile_.connect_timeout : Duration(1s) * set->second;
 }
 
 Sockets::~Sockets() {
@@ -152,7 +158,8 @@ Outcome Sockets::listen(int fd, int backlog) {
   s->backlog = backlog;
   if (s->kind == Socket::Kind::listening) return {};
   s->kind = Socket::Kind::listening;
-  s->service = add_service({address_of(*s->bound)}, port_of(*s->bound), s->max_segment);
+  s->service =
+      add_service({address_of(*s->bound)}, port_of(*s->bound), s->max_segment, profile_.connect_timeout);
   listener_of_service_[s->service.value()] = fd;
   return {};
 }
@@ -188,8 +195,9 @@ Outcome Sockets::connect(int fd, const sockaddr* address, socklen_t length) {
   s->key.local_port = s->bound && s->bound->sin6_port != 0 ? port_of(*s->bound) : PortNumber(next_port_++);
   host_.add_address(s->key.local);
   tcp::Engine& engine = host_.engine();
-  const ServiceId service =
-      s->max_segment == 0 ? kActiveSockets : add_service({}, PortNumber(0), s->max_segment);
+  const Duration timeout = connect_timeout_of(*s);
+  const bool shares = s->max_segment == 0 && timeout == profile_.connect_timeout;
+  const ServiceId service = shares ? kActiveSockets : add_service({}, PortNumber(0), s->max_segment, timeout);
   const uint32_t leg = engine.connect(0, s->key, engine.find_service(service), host_.now());
   if (leg == tcp::kNone || !give_pipes(*s, leg)) return Outcome::failed(ENOBUFS);
   by_flow_[s->key] = fd;
@@ -379,10 +387,21 @@ void Sockets::close_listener(Socket& s) {
 }
 
 // RFC 9293 section 3.6.1: what has come and was not read is lost, and the peer is told so by a reset.
+void Sockets::hold(int fd, bool waits) {
+  Socket* s = find(fd);
+  if (s == nullptr) return;
+  s->held = waits;
+  if (!waits && std::exchange(s->closes_later, false)) close(fd);
+}
+
 Outcome Sockets::close(int fd) {
   if (epolls_.erase(fd) > 0) return {};
   Socket* s = find(fd);
   if (s == nullptr) return Outcome::failed(EBADF);
+  if (s->held) {
+    s->closes_later = true;
+    return {};
+  }
   for (auto& [number, epoll] : epolls_) epoll.erase(fd);
   if (s->kind == Socket::Kind::listening) close_listener(*s);
   if (!is_live(*s)) {

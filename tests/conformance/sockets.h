@@ -42,7 +42,9 @@ struct Socket {
   bool was_established = false;
   bool read_shut = false;
   bool write_shut = false;
-  bool orphaned = false;           // closed by its application
+  bool orphaned = false;  // closed by its application
+  bool held = false;      // a call waits in it
+  bool closes_later = false;
   int parent = -1;                 // listener, until accepted
   int error = 0;                   // for SO_ERROR and the next call
   std::vector<uint8_t> held_back;  // by cork or MSG_MORE: less than a segment
@@ -75,6 +77,9 @@ struct Socket {
   bool wants_space = false;  // a send found the buffer full
 };
 
+// FreeBSD's option for the seconds that an opening may take; Linux has none like it.
+constexpr int kTcpKeepInit = 128;
+
 // BSD sockets over the engine of a VirtualHost, as an application of that engine. No call blocks: one that
 // would have to wait says EAGAIN or EINPROGRESS and may be tried again when something has happened. One
 // thread.
@@ -95,6 +100,9 @@ class Sockets final : private tcp::Application {
   Outcome send(int fd, std::span<const uint8_t> bytes, int flags);
   Outcome shutdown(int fd, int how);
   Outcome close(int fd);
+  // While a call waits in a socket, that lives: to close it meanwhile takes effect when the call returns, as
+  // in a kernel, whose calls hold the file.
+  void hold(int fd, bool waits);
   Outcome get_option(int fd, int level, int name, void* value, socklen_t* length);
   Outcome set_option(int fd, int level, int name, const void* value, socklen_t length);
   Outcome file_control(int fd, int command, long argument);
@@ -133,7 +141,9 @@ class Sockets final : private tcp::Application {
   void on_closed(tcp::Engine& engine, uint32_t leg, tcp::CloseReason reason, Instant now) override;
 
   Socket* find(int fd);
-  ServiceId add_service(std::vector<IpAddress> addresses, PortNumber port, uint16_t segment_max);
+  ServiceId add_service(std::vector<IpAddress> addresses, PortNumber port, uint16_t segment_max,
+                        Duration connect_timeout);
+  Duration connect_timeout_of(const Socket& s) const;
   int add(std::unique_ptr<Socket> socket);
   Socket* of_leg(uint32_t leg);
   bool is_live(const Socket& s);

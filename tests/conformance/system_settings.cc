@@ -63,6 +63,7 @@ void apply_freebsd_settings(ProfileSettings& settings) {
       static_cast<uint32_t>(std::min<uint64_t>(value_of("kern.ipc.maxsockbuf", 2 << 20), UINT32_MAX));
   settings.send_buffer = static_cast<uint32_t>(value_of("net.inet.tcp.sendspace", 32768));
   engine.delayed_ack = Duration(1ms) * static_cast<int64_t>(value_of("net.inet.tcp.delacktime", 40));
+  engine.syn_retries = 12;  // as a rule the time is over before
   settings.connect_timeout = Duration(1ms) * static_cast<int64_t>(value_of("net.inet.tcp.keepinit", 75000));
   constexpr tcp::Ecn kEcn[] = {tcp::Ecn::off, tcp::Ecn::request, tcp::Ecn::accept};
   engine.ecn = kEcn[std::min<uint64_t>(value_of("net.inet.tcp.ecn.enable", 2), 2)];

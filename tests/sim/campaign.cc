@@ -79,7 +79,7 @@ void Campaign::run_seed(uint64_t seed) {
   }
   const Scenario& scenario = settings_.scenario == "all" ? scenarios()[seed % scenarios().size()]
                                                          : *find_scenario(settings_.scenario);
-  const std::string replay = fmt::format("--scenario {} --seed {}", scenario.name, seed);
+  const std::string replay = fmt::format("{}--scenario {} --seed {}", cluster_words(), scenario.name, seed);
   if (settings_.at_event > 0) {
     run_one(scenario, seed, {{.kind = FaultKind::crash_owner, .at_event = settings_.at_event}}, replay);
   } else {
@@ -88,7 +88,7 @@ void Campaign::run_seed(uint64_t seed) {
 }
 
 void Campaign::crash_at_every_event(const Scenario& scenario, uint64_t seed) {
-  const std::string name = fmt::format("--scenario {} --seed {}", scenario.name, seed);
+  const std::string name = fmt::format("{}--scenario {} --seed {}", cluster_words(), scenario.name, seed);
   const World::Result whole = run_one(scenario, seed, {}, name + " (no crash)");
   const uint64_t before = violations_;
   uint64_t crashes = 0;

@@ -124,6 +124,8 @@ class World {
   void apply_due_faults();
   void undo_what_is_due();
   bool is_deserted() const;
+  size_t dead() const;
+  size_t absent_most() const;  // of whom the others need none
   void start_again(size_t slot, Duration delay);
   void bury(size_t slot);
   void excuse_those_whom_nobody_serves();

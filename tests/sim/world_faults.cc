@@ -283,7 +283,10 @@ bool World::apply_to_node(const Fault& fault, size_t slot) {
   // Somebody starts the last node again: without, nothing would ever end.
   const auto come_back = [&] {
     if (is_deserted()) return start_again(slot, std::max(fault.lasts, kSomebodyComes));
-    if (fault.lasts != Duration::zero()) start_again(slot, fault.lasts);
+    if (fault.lasts != Duration::zero()) return start_again(slot, fault.lasts);
+    // Of members a majority is to be left, if nothing else is expected.
+    if (arbitrated() && settings_.named == nullptr && dead() > absent_most())
+      start_again(slot, kSomebodyComes);
   };
   const auto trouble = [&] { note_trouble(fault.lasts); };
   switch (fault.kind) {

@@ -91,14 +91,24 @@ bool World::apply_to_any_node(const Fault& fault) {
   return true;
 }
 
-// All are well; then a minority dies or is cut off for good, and the rest must have one owner, and keep it.
+// With etcd one that reaches it is enough.
+size_t World::absent_most() const {
+  return settings_.arbiter == config::Arbiter::etcd ? slots_.size() - 1 : (slots_.size() - 1) / 2;
+}
+
+size_t World::dead() const {
+  return static_cast<size_t>(std::ranges::count_if(slots_, [](const Slot& slot) { return !slot.node; }));
+}
+
+// All others are well; then a minority is dead or dies or is cut off for good, and the rest must have one
+// owner, and keep it.
 void World::finish_with_a_majority() {
-  // With etcd one that reaches it is enough.
-  const size_t absent_most =
-      settings_.arbiter == config::Arbiter::etcd ? slots_.size() - 1 : (slots_.size() - 1) / 2;
-  uint32_t absent = random_.below(static_cast<uint32_t>(absent_most) + 1);
+  const auto drawn = random_.below(static_cast<uint32_t>(absent_most()) + 1);
+  size_t absent = std::min<size_t>(drawn, absent_most() - std::min(absent_most(), dead()));
   for (size_t slot = random_.below(static_cast<uint32_t>(slots_.size())); absent > 0; --absent) {
-    slot = (slot + 1) % slots_.size();
+    do {
+      slot = (slot + 1) % slots_.size();
+    } while (slots_[slot].node == nullptr);
     excuse_everything();
     if (random_.chance(1, 2)) {
       kill(slot);

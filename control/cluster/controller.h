@@ -97,8 +97,9 @@ class Controller {
   void on_worker_progress(uint16_t worker, uint64_t count, Instant now);
   Actions on_promoted(GroupId group, Instant now);
   // What the mirror is worth now. As standby: of our legs (`stale` until a resync has been completed). As
-  // owner: of the standby. Not to be called with `stale` for a mirror that fell silent together with its
-  // owner.
+  // owner: of the standby; again until report() of the machine says the same, for under an arbiter a synced
+  // standby counts when it is recorded. Not to be called with `stale` for a mirror that fell silent together
+  // with its owner.
   Actions on_mirror(GroupId group, const MirrorReport& report, Instant now);
   // As owner: the standby confirmed nothing for too long and was dropped. Another one goes before it for a
   // while.
@@ -270,7 +271,7 @@ class Controller {
   void resume_removals(Instant now, Actions& actions);
   void watch_leases(Instant now, Actions& actions);
   void lose_lease(Group& group, Instant now, Actions& actions);
-  void record_standby(GroupId id, Group& group, Instant now);
+  MirrorReport as_recorded(GroupId id, const Group& group, MirrorReport report, Instant now);
   bool is_standby_removed(GroupId id, Group& group, Instant now);
   std::vector<NodeId> silent_peers(Instant now) const;
   void watch_links(Instant now, Actions& actions);

@@ -115,14 +115,17 @@ Actions Controller::on_lease_lost(GroupId id, Instant now) {
   return leave(now, std::move(actions));
 }
 
-// A standby that holds everything may take over: where a successor has to look, it is told so.
-void Controller::record_standby(GroupId id, Group& group, Instant now) {
-  if (arbiter_ == nullptr || group.removing) return;
+// A standby that holds everything may take over: where a successor has to look, it is told so. Until that is
+// known there, it would be refused, and the group is not protected yet.
+MirrorReport Controller::as_recorded(GroupId id, const Group& group, MirrorReport report, Instant now) {
   const FailoverMachine& machine = *group.machine;
-  const bool synced = machine.state() == GroupState::owner_protected && group.standby != NodeId() &&
-                      machine.report().standby == group.standby;
-  if (synced && !arbiter_->is_recorded(id, machine.epoch(), group.standby))
+  if (arbiter_ == nullptr || !is_owner(machine.state()) || report.readiness != Readiness::synced ||
+      arbiter_->is_recorded(id, machine.epoch(), report.standby))
+    return report;
+  if (!group.removing && report.standby != NodeId() && report.standby == group.standby)
     arbiter_->record(id, machine.epoch(), group.standby, now);
+  report.readiness = Readiness::syncing;
+  return report;
 }
 
 bool Controller::is_standby_removed(GroupId id, Group& group, Instant now) {

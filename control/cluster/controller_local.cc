@@ -99,11 +99,10 @@ Actions Controller::on_mirror(GroupId id, const MirrorReport& report, Instant no
     FailoverInput input;
     input.event = FailoverEvent::readiness;
     input.now = now;
-    input.report = report;
+    input.report = as_recorded(id, found->second, report, now);
     const GroupState before = found->second.machine->state();
     feed(found->second, input, actions);
     if (found->second.machine->state() != before) want_ownership(now);
-    record_standby(id, found->second, now);
   }
   return leave(now, std::move(actions));
 }

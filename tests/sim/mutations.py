@@ -4,9 +4,10 @@
 Each mutation is one replacement in one file of a temporary copy of this tree. A replacement whose text does not occur
 exactly once is an error: then the code has changed and the mutation must follow it.
 
-    tests/sim/mutations.py [--seeds N] [--build DIRECTORY] [--list] [NAME...]
+    tests/sim/mutations.py [--seeds N] [--build DIRECTORY] [--list | --check] [NAME...]
 
-With --build the copy begins with what is built there, and each mutation compiles only what it changes.
+--check only names those whose text has gone; the test suite does that. With --build the copy begins with what is built
+there, and each mutation compiles only what it changes.
 """
 
 import argparse
@@ -80,9 +81,9 @@ MUTATIONS = [
     Mutation(
         "trust_stale_legs",
         "a standby that was away resumes what it held",
-        "dataplane/worker/worker.cc",
-        "if (!copies_expire() || absence <= settings_.in_sync_lease) continue;",
-        "if (!copies_expire() || absence <= 1000 * settings_.in_sync_lease) continue;",
+        "dataplane/mirror/replica.cc",
+        "if (state_ == State::none || state_ == State::stale) return;",
+        "return;",
     ),
     Mutation(
         "drop_a_close",
@@ -167,12 +168,17 @@ MUTATIONS = [
 ]
 
 
+def obstacle(tree, mutation):
+    """Why it cannot be put back, as a sentence."""
+    count = (tree / mutation.file).read_text().count(mutation.old)
+    return None if count == 1 else f"mutation {mutation.name} no longer applies: its text occurs {count} times in {mutation.file}"
+
+
 def apply(copy, mutation):
     path = copy / mutation.file
     text = path.read_text()
-    count = text.count(mutation.old)
-    if count != 1:
-        sys.exit(f"mutation {mutation.name} no longer applies: its text occurs {count} times in {mutation.file}")
+    if why := obstacle(copy, mutation):
+        sys.exit(why)
     path.write_text(text.replace(mutation.old, mutation.new))
     return text
 
@@ -211,12 +217,17 @@ def main():
     parser.add_argument("--seeds", type=int, default=10000)
     parser.add_argument("--build", type=pathlib.Path)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("names", nargs="*")
     given = parser.parse_args()
     if given.list:
         for mutation in MUTATIONS:
             print(f"{mutation.name:32} {mutation.why}")
         return 0
+    if given.check:
+        sentences = [why for mutation in MUTATIONS if (why := obstacle(TREE, mutation))]
+        print("\n".join(sentences) or f"{len(MUTATIONS)} mutations apply")
+        return 1 if sentences else 0
     unknown = set(given.names) - {mutation.name for mutation in MUTATIONS}
     if unknown:
         sys.exit(f"no such mutation: {', '.join(sorted(unknown))}")

@@ -102,9 +102,10 @@ MUTATIONS = [
     Mutation(
         "reset_at_once",
         "unknown connections are reset right after a takeover",
-        "dataplane/tcp/takeover.cc",
-        "group.reset_hold_until = now + reset_hold;",
-        "group.reset_hold_until = now - reset_hold;",
+        "dataplane/tcp/input.cc",
+        "} else if (arrival.now < reset_hold_until(group) && !resets_.contains(key)) {",
+        "} else if (arrival.now < Instant::min()) {",
+        MAJORITY,
     ),
     Mutation(
         "believe_nothing",

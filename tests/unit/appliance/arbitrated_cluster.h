@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -54,6 +55,21 @@ inline bool said(ClusterInProcess& c, size_t slot, const std::string& part) {
   return std::ranges::any_of(c.control(slot).events(), [&](const appliance::NodeEvent& event) {
     return event.sentence.find(part) != std::string::npos;
   });
+}
+
+// Workers of each node, and which of n1's hangs.
+constexpr std::pair<unsigned, size_t> kHangs[] = {{1, 0}, {2, 0}, {2, 1}};
+
+// One of the owner's workers stands still for 1.5 s: n2 claims in time, with all connections, and stays
+// owner.
+inline void expect_replaced_when_hung(ClusterInProcess& c, size_t hanging, Duration in_time) {
+  const Instant hung = c.now();
+  c.pause_worker(0, hanging, 1500ms);
+  ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+  EXPECT_LE(c.voice(1).first_claim - hung, in_time) << c.describe();
+  EXPECT_FALSE(c.control(1).controller().machine(GroupId(1))->last_takeover()->cold) << c.describe();
+  c.run_for(2s);
+  EXPECT_EQ(c.owner(), size_t{1}) << c.describe();
 }
 
 }  // namespace understudy

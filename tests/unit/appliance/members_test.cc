@@ -77,20 +77,13 @@ TEST(Members, AnOwnerThatSleptFindsItselfReplaced) {
 
 // Another worker's heartbeats would keep the lease alive.
 TEST(Members, AnOwnerWithAWorkerThatHangsIsReplaced) {
-  const std::pair<unsigned, size_t> hangs[] = {{1, 0}, {2, 0}, {2, 1}};  // workers, the one that hangs
   uint64_t seed = 36;
-  for (const auto& [workers, hanging] : hangs) {
+  for (const auto& [workers, hanging] : kHangs) {
     auto settings = members(seed++);
     settings.workers_of_n1 = settings.workers_of_n2 = workers;
     ClusterInProcess c(settings);
     begin(c, 30ms);
-    const Instant hung = c.now();
-    c.pause_worker(0, hanging, 1500ms);
-    ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
-    EXPECT_LE(c.voice(1).first_claim - hung, 250ms) << c.describe();
-    EXPECT_FALSE(c.control(1).controller().machine(GroupId(1))->last_takeover()->cold) << c.describe();
-    c.run_for(2s);
-    EXPECT_EQ(c.owner(), size_t{1}) << c.describe();
+    expect_replaced_when_hung(c, hanging, 250ms);
     expect_done(c);
   }
 }

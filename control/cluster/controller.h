@@ -235,23 +235,52 @@ class Controller {
     Duration lasts;
   };
 
+  // controller.cc
   void enter(Instant now, Actions& actions);
   Actions leave(Instant now, Actions actions);
+  void feed(Group& group, const FailoverInput& input, Actions& actions);
+  void feed_all(FailoverEvent event, const std::string& why, Instant now, Actions& actions);
+  void review(Group& group, Instant now, Actions& actions);
+  void choose_standbys(Instant now, Actions& actions);
+  Surroundings surroundings(const Group& group, Instant now) const;
+  OwnerSignals signals(const PeerView& peer, BootId followed, GroupId group) const;
+  Evidence evidence(NodeId owner, GroupId group, const OwnerSignals& heard, Instant now) const;
+  Moment moment(Instant now) const { return {clock_.awake(now), now, clock_.grace_ends()}; }
+  bool is_alive(const PeerView& peer, Instant now) const;
+  void want_ownership(Instant now);
+
+  // controller_hearing.cc
   bool sight(const FrameOrigin& from, Instant now, Actions& actions);
   void report_duplicate(Instant now, Actions& actions);
   void report_contested(NodeId node, Instant now, Actions& actions);
   bool is_established(Instant now) const;
   bool is_news(const mirror::Heartbeat& beat, PeerView& peer);
   void learn_groups(const mirror::Heartbeat& beat, PeerView& peer, Instant now);
-  void feed(Group& group, const FailoverInput& input, Actions& actions);
+  void hear_owner(NodeId node, Group& group, Instant now, Actions& actions);
+
+  // controller_local.cc
+  void watch_links(Instant now, Actions& actions);
+  void watch_own_workers(Instant now, Actions& actions);
+  bool a_worker_hangs(Instant now) const;
+  std::optional<Hang> longest_hang(Instant now) const;
+  std::vector<std::vector<uint8_t>> ownership_payloads();
+  const std::string& name_of_node(NodeId node) const;
+
+  // controller_reach.cc
   void watch_reach(GroupId id, Group& group, Instant now, Actions& actions);
   void watch_company(GroupId id, Group& group, Instant now, Actions& actions);
   bool is_echoed(GroupId id, const Group& group, Instant now) const;
   void watch_hang(GroupId id, Group& group, Instant now, Actions& actions);
   bool is_followed(GroupId id, const Group& group, Instant now) const;
   void let_go(Group& group, std::string why, Instant now, Actions& actions);
+
+  // controller_hand_over.cc
   void watch_return(GroupId id, Group& group, Instant now, Actions& actions);
   std::optional<NodeId> proven_return(Group& group, GroupId id, bool is_safe, Instant now, Actions& actions);
+  std::optional<NodeId> more_preferred(GroupId id, const Group& group, Instant now) const;
+  void feed_with_heir(GroupId id, Group& group, FailoverEvent event, Instant now, Actions& actions);
+
+  // controller_staying.cc
   void watch_pair(GroupId id, Instant now, Actions& actions);
   void give_current_back(GroupId id, GroupId current, GroupId other, Instant now, Actions& actions);
   void end_staying(GroupId id, Instant now, Actions& actions);
@@ -259,12 +288,7 @@ class Controller {
   std::optional<NodeId> owner_now(GroupId id, Instant now) const;
   std::optional<NodeId> holder_beside(GroupId id, Instant now) const;
   void name_pair(GroupSnapshot& snapshot, const std::vector<GroupSnapshot>& all) const;
-  std::optional<NodeId> more_preferred(GroupId id, const Group& group, Instant now) const;
-  void feed_with_heir(GroupId id, Group& group, FailoverEvent event, Instant now, Actions& actions);
-  void feed_all(FailoverEvent event, const std::string& why, Instant now, Actions& actions);
-  void hear_owner(NodeId node, Group& group, Instant now, Actions& actions);
-  void review(Group& group, Instant now, Actions& actions);
-  void choose_standbys(Instant now, Actions& actions);
+
   // controller_arbiter.cc
   void consult(Instant now, Actions& actions);
   void take_verdict(const Verdict& verdict, Instant now, Actions& actions);
@@ -274,18 +298,6 @@ class Controller {
   MirrorReport as_recorded(GroupId id, const Group& group, MirrorReport report, Instant now);
   bool is_standby_removed(GroupId id, Group& group, Instant now);
   std::vector<NodeId> silent_peers(Instant now) const;
-  void watch_links(Instant now, Actions& actions);
-  void watch_own_workers(Instant now, Actions& actions);
-  bool a_worker_hangs(Instant now) const;
-  std::optional<Hang> longest_hang(Instant now) const;
-  Surroundings surroundings(const Group& group, Instant now) const;
-  OwnerSignals signals(const PeerView& peer, BootId followed, GroupId group) const;
-  Evidence evidence(NodeId owner, GroupId group, const OwnerSignals& heard, Instant now) const;
-  Moment moment(Instant now) const { return {clock_.awake(now), now, clock_.grace_ends()}; }
-  bool is_alive(const PeerView& peer, Instant now) const;
-  std::vector<std::vector<uint8_t>> ownership_payloads();
-  void want_ownership(Instant now);
-  const std::string& name_of_node(NodeId node) const;
 
   ClusterSettings settings_;
   std::map<NodeId, std::string> names_;

@@ -50,11 +50,15 @@ uint64_t checksum_pseudo_header(const IpAddress& source, const IpAddress& destin
 }
 
 uint16_t checksum_finish(uint64_t sum) {
+  return in_memory_order(checksum_finish_host_order(sum));
+}
+
+uint16_t checksum_finish_host_order(uint64_t sum) {
   sum = (sum & 0xffffffff) + (sum >> 32);
   sum = (sum & 0xffffffff) + (sum >> 32);
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
-  return in_memory_order(static_cast<uint16_t>(~sum));
+  return static_cast<uint16_t>(~sum);
 }
 
 }  // namespace understudy::wire

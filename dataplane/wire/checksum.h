@@ -14,5 +14,7 @@ uint64_t checksum_pseudo_header(const IpAddress& source, const IpAddress& destin
                                 uint32_t length);
 uint16_t checksum_finish(
     uint64_t sum);  // host order value to store big-endian; 0 of a received whole means good
+// The same for a sum of 16-bit words, or pairs of them, that were added up as numbers in host order.
+uint16_t checksum_finish_host_order(uint64_t sum);
 
 }  // namespace understudy::wire

@@ -7,24 +7,20 @@
 namespace understudy::wire {
 namespace {
 
+// Room for a header in front, to be written where it is sent from.
 template <class Header>
-void prepend(rte_mbuf* frame, const Header& header) {
-  std::memcpy(rte_pktmbuf_prepend(frame, sizeof header), &header, sizeof header);
+Header& prepend(rte_mbuf* frame) {
+  return *new (rte_pktmbuf_prepend(frame, sizeof(Header))) Header;
 }
 
 void prepend_ip_header(rte_mbuf* frame, const TcpSegmentToSend& segment, uint16_t payload_length) {
   const FlowKey& key = segment.key;
-  if (key.local.is_v4()) {
-    Ipv4Header ip;
-    build_ipv4_header(ip, key.local, key.remote, kProtocolTcp, payload_length, segment.type_of_service,
-                      segment.hop_limit);
-    prepend(frame, ip);
-  } else {
-    Ipv6Header ip;
-    build_ipv6_header(ip, key.local, key.remote, kProtocolTcp, payload_length, segment.type_of_service,
-                      segment.hop_limit);
-    prepend(frame, ip);
-  }
+  if (key.local.is_v4())
+    build_ipv4_header(prepend<Ipv4Header>(frame), key.local, key.remote, kProtocolTcp, payload_length,
+                      segment.type_of_service, segment.hop_limit);
+  else
+    build_ipv6_header(prepend<Ipv6Header>(frame), key.local, key.remote, kProtocolTcp, payload_length,
+                      segment.type_of_service, segment.hop_limit);
 }
 
 }  // namespace

@@ -57,8 +57,9 @@ void Controller::take_verdict(const Verdict& verdict, Instant now, Actions& acti
   input.highest = verdict.highest;
   input.why = verdict.why;
   input.out_of_sync = verdict.out_of_sync;
-  // A new owner begins without a standby.
-  if (verdict.kind == Verdict::Kind::granted) {
+  // A new owner begins without a standby. One that was fenced and owns again under the same epoch has the one
+  // that is recorded, until a majority has recorded another set (resume_removals).
+  if (verdict.kind == Verdict::Kind::granted && verdict.ballot != group.machine->epoch()) {
     group.removing = false;
     if (std::exchange(group.removal_owed, false)) actions.push_back(StandbyRemoved{verdict.group});
   }

@@ -376,9 +376,10 @@ bool MembersArbiter::holder_lives(const Group& group, NodeId candidate, Instant 
          });
 }
 
-// A record that has not reached this member yet may come with the question: whoever it names is in sync.
+// A record that has not reached this member yet may come with the question: whoever it names is in sync. Of
+// our own ballots nobody knows more than we do, and perhaps not yet that we have given one up.
 void MembersArbiter::answer(GroupId id, Group& group, const VoteMessage& question, Instant now) {
-  group.member.learn(question.record);
+  if (question.record.epoch.node != settings_.self) group.member.learn(question.record);
   const bool holder = holder_lives(group, question.request.ballot.node, now);
   const TakeoverAnswer given = group.member.ask(question.request, now, holder);
   const VoteMessage message{.kind = Kind::answer,

@@ -99,7 +99,7 @@ bool VoteMember::hear_owner(const Epoch& epoch, Instant received) {
   if (received < silent_until_ || memory_lost_ || epoch < kept_.promised) return false;
   kept_.promised = epoch;
   owner_heard_ = received;
-  layers_.clear();
+  std::erase_if(layers_, [&](const Layer& layer) { return layer.ballot <= epoch; });
   embargo_until_ = std::max(embargo_until_, received + settings_.embargo());
   return true;
 }
@@ -111,6 +111,12 @@ bool VoteMember::record(const InSyncRecord& record) {
   kept_.record = std::max(kept_.record, record);
   memory_lost_ = false;
   return kept_.record == record;
+}
+
+void VoteMember::learn(const InSyncRecord& record) {
+  if (record <= kept_.record) return;
+  add_layer(record.epoch);
+  kept_.record = record;
 }
 
 VoteCandidate::State VoteCandidate::hear(NodeId from, const TakeoverAnswer& answer, Instant now) {

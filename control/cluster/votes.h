@@ -95,8 +95,9 @@ class VoteMember {
   // An owner changes its in-sync set. True: confirm it.
   bool record(const InSyncRecord& record);
   // Somebody else than its owner tells of a record. That confirms nothing, so a promise does not stand in its
-  // way; nor does it make up for a memory that was lost, for whoever tells may not know the newest.
-  void learn(const InSyncRecord& record) { kept_.record = std::max(kept_.record, record); }
+  // way; nor does it make up for a memory that was lost, for whoever tells may not know the newest. It may be
+  // of a ballot that has been released as never owned, so that can still be said of it.
+  void learn(const InSyncRecord& record);
 
   const KeptPromise& kept() const { return kept_; }
   bool has_lost_memory() const { return memory_lost_; }

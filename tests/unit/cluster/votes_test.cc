@@ -47,6 +47,23 @@ TEST(VoteMember, ACandidateThatGivesUpSetsOthersFree) {
   EXPECT_TRUE(member.ask(cold({2, kN2}), kStart + 2ms).is_grant());
 }
 
+// A record travels with questions, too, and may arrive after its ballot has been given up.
+TEST(VoteMember, WhatItLearnsOfABallotUnderWhichNobodyOwnedIsForgottenWithTheNextQuestion) {
+  VoteMember member(kSettings);
+  EXPECT_TRUE(member.record({{2, kN1}, 3, kN2}));
+  const KeptPromise before = member.kept();
+  member.release({3, kN2}, true, kStart);
+  member.learn({{3, kN2}, 1, NodeId()});
+  EXPECT_EQ(member.kept().record.epoch, (Epoch{3, kN2}));
+  EXPECT_EQ(member.ask(warm({2, kN1}, {2, kN1}), kStart).reason, VoteReason::not_in_sync);
+  // The owner that was there before is still heard.
+  EXPECT_TRUE(member.hear_owner({2, kN1}, kStart));
+  TakeoverRequest again = warm({4, kN2}, {2, kN1});
+  again.void_from = {3, kN2};
+  EXPECT_TRUE(member.ask(again, kStart + 200ms).is_grant());
+  EXPECT_EQ(member.kept().record, before.record);
+}
+
 TEST(VoteMember, ABallotUnderWhichNobodyOwnedIsForgottenInAnyOrder) {
   for (const bool in_order : {true, false}) {
     VoteMember member(kSettings);

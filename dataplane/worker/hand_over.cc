@@ -201,7 +201,8 @@ void Worker::tell_released(tcp::GroupIndex group) {
 }
 
 // The legs wake as they stood at the owner, and it becomes our standby without a snapshot: it is told to be
-// before control says so, for what happens in between must be mirrored as well.
+// before control says so, for what happens in between must be mirrored as well. Unless control has named
+// another one already: workers that are not the first hear of the promotion last.
 void Worker::receive_group(tcp::GroupIndex group, Epoch epoch, Instant now) {
   GroupMirror& mirror = mirrors_[group];
   const PeerNode giver = *peer_of(mirror.epoch.node);
@@ -215,11 +216,13 @@ void Worker::receive_group(tcp::GroupIndex group, Epoch epoch, Instant now) {
   mirror.epoch = epoch;
   told_released_[group] = 0;
   close_streams(group, now);
-  mirror.standby = giver;
+  const bool is_other_named = mirror.standby.workers != 0 && mirror.standby != giver;
+  if (!is_other_named) mirror.standby = giver;
   mirror.open_at = now;
   mirror.settles_until = now + kSettle;
   if (leaves) leaving_boot_ = giver.boot;
-  open_streams(group, now, mirror::OwnerLog::Beginning::inherited);
+  using Beginning = mirror::OwnerLog::Beginning;
+  open_streams(group, now, is_other_named ? Beginning::anew : Beginning::inherited);
 }
 
 // What the owner passes on may be here before its release is; what comes directly, before what is passed on.

@@ -1,7 +1,11 @@
 // understudy-sim: whole clusters in virtual time, broken at random or at every event, judged from the wires.
+#include <charconv>
 #include <cstdio>
+#include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <tuple>
 
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
@@ -35,22 +39,32 @@ int list() {
   return 0;
 }
 
+std::optional<uint64_t> parse_number(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(number) : std::nullopt;
+}
+
+// FIRST..LAST stays a range, which may be long; a list may have ranges among its entries.
 bool parse_seeds(const std::string& text, sim::Campaign::Settings& settings) {
-  const size_t dots = text.find("..");
-  try {
-    if (text.find(',') != std::string::npos) {
-      std::istringstream list(text);
-      for (std::string one; std::getline(list, one, ',');) settings.seeds.push_back(std::stoull(one));
-      settings.first_seed = settings.seeds.front();
-      settings.last_seed = settings.seeds.back();
-      return true;
-    }
-    settings.first_seed = std::stoull(text);
-    settings.last_seed = dots == std::string::npos ? settings.first_seed : std::stoull(text.substr(dots + 2));
-  } catch (const std::exception&) {
-    return false;
+  std::istringstream list(text);
+  const bool is_list = text.find(',') != std::string::npos;
+  for (std::string one; std::getline(list, one, ',');) {
+    const size_t dots = one.find("..");
+    const auto first = parse_number(std::string_view(one).substr(0, dots));
+    const auto last =
+        dots == std::string::npos ? first : parse_number(std::string_view(one).substr(dots + 2));
+    if (!first || !last || *first > *last) return false;
+    if (is_list)
+      for (uint64_t seed = *first; seed <= *last; ++seed) settings.seeds.push_back(seed);
+    else
+      std::tie(settings.first_seed, settings.last_seed) = std::tie(*first, *last);
   }
-  return settings.first_seed <= settings.last_seed;
+  if (!settings.seeds.empty()) {
+    settings.first_seed = settings.seeds.front();
+    settings.last_seed = settings.seeds.back();
+  }
+  return true;
 }
 
 // KIND@AT+LASTS in milliseconds.
@@ -84,8 +98,9 @@ int main(int argc, char** argv) {
   uint64_t seed = 0;
   po::options_description options("understudy-sim");
   options.add_options()("help", "this text")("list", "names scenarios, faults and probes")(
-      "seeds", po::value(&seeds), "FIRST..LAST, or a list: 40,53,68")("seed", po::value(&seed), "one seed")(
-      "scenario", po::value(&settings.scenario), "a named one, or all; otherwise drawn from the seed")(
+      "seeds", po::value(&seeds), "FIRST..LAST, or a list: 40,53,68..70")(
+      "seed", po::value(&seed), "one seed")("scenario", po::value(&settings.scenario),
+                                            "a named one, or all; otherwise drawn from the seed")(
       "arbiter", po::value(&arbiter)->default_value("none"), "of the cluster: none, members, etcd")(
       "nodes", po::value(&settings.nodes)->default_value(2), "of the cluster")(
       "minutes", po::value(&settings.minutes), "begin no further run after so many minutes of real time")(

@@ -91,7 +91,10 @@ def stop(name, seconds):
 
 
 def restart(name):
+    found = nodes.processes(name)
     nodes.kill(name)
+    if not system.wait_until(lambda: not any(system.is_running(process) for process in found), 5, 0.005):
+        raise LabError(f"{name} has not ended 5 s after SIGKILL")  # a busy machine takes its time
     nodes.start(name)
 
 

@@ -8,6 +8,7 @@
 
 #include "control/appliance/promise_keeper.h"
 #include "control/appliance/wiring.h"
+#include "control/etcd/own_cluster.h"
 
 namespace understudy::appliance {
 namespace {
@@ -99,7 +100,25 @@ Status Node::open_arbiter() {
                                    [this] { control_wakeup_->ring(); });
     if (!transport) return Error{fmt::format("{}: etcd: {}", config_.file, transport.message())};
     transport_ = std::move(transport).value();
+    if (!etcd.cluster_id) return open_etcd_file();
   }
+  return {};
+}
+
+// To which etcd cluster this node belongs, if a former life has found that out.
+Status Node::open_etcd_file() {
+  const std::string path = node_->etcd_file();
+  auto keeper = PromiseKeeper::open(path, [this] { control_wakeup_->ring(); });
+  if (!keeper)
+    return Error{fmt::format("{}: node {}: {}, or give `cluster.etcd` a `cluster_id`",
+                             node_->mark.to_string(), node_->name, keeper.message())};
+  keeper_ = std::move(keeper).value();
+  const cluster::KeptMemory& found = keeper_->found();
+  if (found.state != cluster::KeptMemory::State::none && !etcd::decode_cluster_id(found.bytes))
+    return Error{
+        fmt::format("{}: node {}: {} does not say to which etcd cluster this node belongs; give "
+                    "`cluster.etcd` its `cluster_id`, or stop all nodes and remove the file of each",
+                    node_->mark.to_string(), node_->name, path)};
   return {};
 }
 

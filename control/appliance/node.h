@@ -61,6 +61,7 @@ class Node final : public console::Source {
   Status open(const std::string& node_name);
   Status open_ports();
   Status open_arbiter();
+  Status open_etcd_file();
   Port& port_at(size_t index) const { return *seen_ports_[index]; }  // without tags and fragments
   void make_workers(uint64_t seed);
   void make_leases();

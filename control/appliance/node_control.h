@@ -36,7 +36,8 @@ class NodeControl {
     std::shared_ptr<worker::Leases> leases = {};
     // Arbiter etcd: the way there. It outlives this.
     etcd::Transport* transport = nullptr;
-    // Arbiter members: what a former life has kept; and how to keep something, which on_kept() answers.
+    // Arbiters members and etcd: what a former life has kept; and how to keep something, which on_kept()
+    // answers.
     cluster::KeptMemory memory = {};
     std::function<void(const cluster::Keep&)> keep = {};
   };

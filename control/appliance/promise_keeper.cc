@@ -124,7 +124,7 @@ void PromiseKeeper::work() {
     const cluster::Keep keep = *std::exchange(wanted_, std::nullopt);
     lock.unlock();
     const Status written = replace_file(path_, keep.bytes);
-    if (!written) log_error("members", "{}", written.message());
+    if (!written) log_error("promises", "{}", written.message());
     lock.lock();
     done_.push_back({keep.sequence, written.ok()});
     has_done_.store(true, std::memory_order_release);

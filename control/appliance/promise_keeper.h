@@ -15,8 +15,8 @@
 
 namespace understudy::appliance {
 
-// The file in which a node keeps what it promised as a member. Writing it takes as long as the disk takes, so
-// a thread of its own does it: the control loop hears of the end.
+// The file in which a node keeps what it promised as a member, or to which etcd cluster it belongs. Writing
+// it takes as long as the disk takes, so a thread of its own does it: the control loop hears of the end.
 class PromiseKeeper {
  public:
   struct Done {

@@ -69,9 +69,20 @@ cluster::MembersArbiter::Settings members_settings(const config::Config& config,
   return settings;
 }
 
+etcd::OwnCluster::Settings own_etcd(const config::EtcdConfig& etcd, const config::NodeConfig& node,
+                                    const cluster::KeptMemory& memory) {
+  using State = cluster::KeptMemory::State;
+  etcd::OwnCluster::Settings own{
+      .id = etcd.cluster_id, .is_configured = etcd.cluster_id.has_value(), .kept_in = node.etcd_file()};
+  if (own.is_configured || memory.state == State::none) return own;
+  own.id = etcd::decode_cluster_id(memory.bytes);
+  invariant(own.id.has_value(), "an unreadable id of an etcd cluster was let through");
+  return own;
+}
+
 // Names of keys are those of the configuration: nodes of the same cluster find the same key.
 etcd::EtcdArbiter::Settings etcd_settings(const config::Config& config, const config::NodeConfig& node,
-                                          BootId boot) {
+                                          BootId boot, const cluster::KeptMemory& memory) {
   const config::ClusterConfig& cluster = config.cluster;
   etcd::EtcdArbiter::Settings settings;
   settings.self = node.id;
@@ -81,6 +92,7 @@ etcd::EtcdArbiter::Settings etcd_settings(const config::Config& config, const co
     settings.groups.push_back({.id = group.id,
                                .key = cluster.etcd->prefix + cluster.name + "/" + group.name,
                                .candidates = group.successors});
+  settings.own = own_etcd(*cluster.etcd, node, memory);
   settings.lease = cluster.lease_length();
   settings.cold_after = cluster.cold_takeover_after;
   settings.timeout = cluster.etcd_timeout();
@@ -169,7 +181,7 @@ std::unique_ptr<cluster::Arbiter> make_arbiter(const config::Config& config, con
       return std::make_unique<cluster::MembersArbiter>(members_settings(config, node, boot), memory, now);
     case config::Arbiter::etcd:
       invariant(transport != nullptr, "arbiter etcd without a way to etcd");
-      return std::make_unique<etcd::EtcdArbiter>(etcd_settings(config, node, boot), *transport, now);
+      return std::make_unique<etcd::EtcdArbiter>(etcd_settings(config, node, boot, memory), *transport, now);
   }
   return nullptr;
 }

@@ -27,8 +27,9 @@ uint32_t cluster_id(const config::ClusterConfig& cluster);
 // The addresses of groups: frames that speak for them leave only while a lease lives.
 std::vector<worker::LeasedPort::Address> leased_addresses(const config::Config& config);
 
-// The arbiter that the configuration names: nothing for `none`. `memory` is what a former life of a member
-// has kept; `transport` the way to etcd, which outlives the arbiter.
+// The arbiter that the configuration names: nothing for `none`. `memory` is what a former life has
+// kept (under `etcd` something that decode_cluster_id() reads); `transport` the way to etcd, which outlives
+// the arbiter.
 std::unique_ptr<cluster::Arbiter> make_arbiter(const config::Config& config, const config::NodeConfig& node,
                                                BootId boot, const cluster::KeptMemory& memory,
                                                etcd::Transport* transport, Instant now);

@@ -82,7 +82,7 @@ class Arbiter {
   virtual void fill(mirror::GroupBeat& beat) const = 0;
   // A vote frame from a member (ClusterFrameKind::vote). Only of `members`.
   virtual void on_vote(NodeId, BootId, std::span<const uint8_t>, Instant) {}
-  // What action Keep{sequence} asked for is on disk, or could not be put there. Likewise.
+  // What action Keep{sequence} asked for is on disk, or could not be put there. Not of `none`.
   virtual void on_kept(uint64_t, bool, Instant) {}
 
   virtual void tick(Instant now) = 0;

@@ -172,9 +172,6 @@ Actions Controller::on_kept(uint64_t sequence, bool is_kept, Instant now) {
   Actions actions;
   enter(now, actions);
   if (arbiter_ != nullptr) arbiter_->on_kept(sequence, is_kept, now);
-  if (!is_kept)
-    actions.push_back(Event{
-        LogLevel::error, "what this node promises cannot be kept on disk: it votes for nobody until it can"});
   return leave(now, std::move(actions));
 }
 

@@ -76,6 +76,8 @@ void MembersArbiter::when_kept(std::function<void(Instant)> then, Instant now) {
 void MembersArbiter::on_kept(uint64_t sequence, bool is_kept, Instant now) {
   if (!is_kept) {
     keep_again_ = now + kKeepAgain;
+    actions_.push_back(Event{
+        LogLevel::error, "what this node promises cannot be kept on disk: it votes for nobody until it can"});
     return;
   }
   sequence_kept_ = std::max(sequence_kept_, sequence);

@@ -65,6 +65,9 @@ struct NodeConfig {
   std::string
       promises;  // arbiter members: file of what it promised; default /var/lib/understudy/NAME.promises
   Mark mark;
+
+  // Beside it, arbiter etcd without a configured cluster_id: to which etcd cluster it belongs.
+  std::string etcd_file() const { return promises + ".etcd"; }
 };
 
 struct RouteConfig {
@@ -151,6 +154,7 @@ struct EtcdConfig {
   std::vector<std::string> endpoints;  // http://HOST:PORT or https://HOST:PORT; one is asked after the other
   std::string prefix = "understudy/";  // of the keys: PREFIX CLUSTER "/" GROUP
   Duration timeout{0};                 // of a request, as configured; zero: half a lease
+  std::optional<uint64_t> cluster_id;  // of the only one that counts; nothing: NodeConfig::etcd_file() says
   std::string ca_file;                 // of the servers' certificates; empty: the system's
   std::string certificate_file, key_file;  // by which this node shows itself; empty: not at all
 };

@@ -84,6 +84,31 @@ void read_prefix(Fields& fields, EtcdConfig& etcd) {
     etcd.prefix = prefix->text;
 }
 
+// As etcd and its tools show it: etcdctl's JSON and the gateway in decimal, etcd's log and tables in
+// hexadecimal.
+std::optional<uint64_t> cluster_id_of(std::string_view text) {
+  const bool has_prefix = text.starts_with("0x") || text.starts_with("0X");
+  if (has_prefix) text.remove_prefix(2);
+  const bool is_decimal =
+      !has_prefix && std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c) != 0; });
+  uint64_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id, is_decimal ? 10 : 16);
+  if (error != std::errc() || end != text.data() + text.size() || id == 0) return std::nullopt;
+  return id;
+}
+
+void read_cluster_id(Fields& fields, EtcdConfig& etcd) {
+  const Value* value = fields.scalar("cluster_id", Need::optional);
+  if (value == nullptr) return;
+  etcd.cluster_id = cluster_id_of(value->text);
+  if (!etcd.cluster_id)
+    fields.fault(
+        *value, fmt::format("`{}` is no id of an etcd cluster; write it as `etcdctl endpoint status -w json` "
+                            "shows `cluster_id` (14841639068965178418), or in hexadecimal as etcd's log does "
+                            "(0xcdf818194e3a8c32)",
+                            value->text));
+}
+
 // Beside the configuration, unless its path is absolute.
 void read_tls_file(Reading& reading, Fields& fields, const char* key, const std::string& config_file,
                    std::string& into) {
@@ -126,6 +151,7 @@ void read_etcd(Reading& reading, const Value& value, const std::string& config_f
   read_endpoints(reading, fields, etcd);
   read_prefix(fields, etcd);
   fields.duration("timeout", etcd.timeout, {1ms, 10s});
+  read_cluster_id(fields, etcd);
   read_tls_file(reading, fields, "ca_file", config_file, etcd.ca_file);
   read_tls_file(reading, fields, "certificate_file", config_file, etcd.certificate_file);
   read_tls_file(reading, fields, "key_file", config_file, etcd.key_file);

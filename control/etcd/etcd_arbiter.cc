@@ -14,7 +14,7 @@ constexpr Duration kReleaseFor = 1s;
 }  // namespace
 
 EtcdArbiter::EtcdArbiter(Settings settings, Transport& transport, Instant now)
-    : settings_(std::move(settings)), transport_(transport) {
+    : settings_(std::move(settings)), transport_(transport), own_(settings_.own) {
   for (const GroupSettings& each : settings_.groups) {
     Group& group = groups_[each.id];
     group.settings = each;
@@ -240,9 +240,10 @@ void EtcdArbiter::swap(Group& group, Record record, Instant now) {
 }
 
 void EtcdArbiter::note_endpoint(size_t endpoint, const std::string& trouble) {
-  std::string& known = troubles_[endpoint];
-  if (known.empty() == trouble.empty()) return;
-  known = trouble;
+  Endpoint& known = troubled_[endpoint];
+  if (known.trouble.empty() == trouble.empty()) return;
+  known.trouble = trouble;
+  if (trouble.empty()) known.objection.clear();
   if (trouble.empty())
     actions_.push_back(
         cluster::Event{LogLevel::notice, fmt::format("etcd at {} answers again", transport_.name(endpoint))});
@@ -262,6 +263,14 @@ void EtcdArbiter::fail(Group& group, const std::string& why, Instant now) {
   group.next_look = std::max(group.next_look, now + look_period(group));
 }
 
+// One that was away may be another when it is back: that is told beside what was told already.
+void EtcdArbiter::refuse(Group& group, const std::string& objection, Instant now) {
+  Endpoint& known = troubled_[group.call->endpoint];
+  if (known.objection != objection) known.trouble.clear();
+  known.objection = objection;
+  fail(group, objection, now);
+}
+
 void EtcdArbiter::take_reply(Group& group, const Reply& reply, Instant now) {
   if (!group.call || group.call->id != reply.call) return;  // given up already
   const bool is_swap = group.call->kind == CallKind::swap;
@@ -270,11 +279,7 @@ void EtcdArbiter::take_reply(Group& group, const Reply& reply, Instant now) {
   const auto answer = is_swap ? parse_swap_answer(reply.status, reply.body, group.settings.key)
                               : parse_range_answer(reply.status, reply.body, group.settings.key);
   if (!answer) return fail(group, answer.message(), now);
-  if (cluster_ && *cluster_ != answer.value().cluster)
-    return fail(
-        group,
-        fmt::format("it belongs to another etcd cluster ({:x}, not {:x})", answer.value().cluster, *cluster_),
-        now);
+  if (const auto objection = own_.objection(answer.value().cluster)) return refuse(group, *objection, now);
   if (answer.value().revision < group.revision)
     return fail(group,
                 fmt::format("it says revision {} of `{}`, which had revision {} before",
@@ -283,7 +288,7 @@ void EtcdArbiter::take_reply(Group& group, const Reply& reply, Instant now) {
   // A swap that was done makes a new revision, and one that was refused was refused because there is one.
   if (is_swap && answer.value().revision == group.revision)
     return fail(group, "it answers a swap with the revision that the key had before", now);
-  cluster_ = answer.value().cluster;
+  own_.accept(answer.value().cluster, actions_);
   note_endpoint(group.call->endpoint, "");
   group.trouble.clear();
   const Call call = *group.call;
@@ -451,11 +456,17 @@ void EtcdArbiter::pursue_claim(Group& group, Instant now) {
     if (now >= group.read_sent + settings_.retry) read(group, now);
     return;
   }
+  if (const auto obstacle = own_.obstacle()) {
+    asking.trouble = *obstacle;
+    group.not_before = now + settings_.retry;
+    return;
+  }
   asking.trouble = "etcd has not confirmed the claim";
   swap(group, Record{claim.ballot, NodeId(), false, {}}, now);
 }
 
 void EtcdArbiter::tick(Instant now) {
+  own_.tick(now, actions_);
   for (const Reply& reply : transport_.take_replies()) {
     const auto found = calls_.find(reply.call);
     if (found == calls_.end()) continue;
@@ -484,7 +495,7 @@ Instant EtcdArbiter::due_at(const Group& group) const {
 }
 
 Instant EtcdArbiter::next_deadline() const {
-  Instant next = kNever;
+  Instant next = own_.next_deadline();
   for (const auto& [id, group] : groups_) next = std::min(next, due_at(group));
   return next;
 }

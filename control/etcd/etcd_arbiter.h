@@ -10,6 +10,7 @@
 #include "common/instant.h"
 #include "common/strong.h"
 #include "control/cluster/arbiter.h"
+#include "control/etcd/own_cluster.h"
 #include "control/etcd/record.h"
 #include "control/etcd/transport.h"
 
@@ -46,6 +47,7 @@ class EtcdArbiter final : public cluster::Arbiter {
     BootId boot;
     std::vector<std::pair<NodeId, std::string>> nodes;  // names, for sentences
     std::vector<GroupSettings> groups;
+    OwnCluster::Settings own;
     Duration lease = 80ms;
     // The end of the lease, an owner swaps: echoes leave more than that as long as they come. Where they do
     // not, and it lives by its swaps, each of them may take longer.
@@ -77,6 +79,9 @@ class EtcdArbiter final : public cluster::Arbiter {
   void on_beat_sent(uint32_t number, Instant sent) override;
   void on_beat(const mirror::Heartbeat& beat, Instant received) override;
   void fill(mirror::GroupBeat& beat) const override;
+  void on_kept(uint64_t sequence, bool is_kept, Instant now) override {
+    own_.on_kept(sequence, is_kept, now, actions_);
+  }
   void tick(Instant now) override;
   Instant next_deadline() const override;
   std::vector<Verdict> take_verdicts() override { return std::exchange(verdicts_, {}); }
@@ -95,6 +100,11 @@ class EtcdArbiter final : public cluster::Arbiter {
   struct Attempt {
     Record record;
     Instant sent;
+  };
+  // What was wrong with one, since it answered well last.
+  struct Endpoint {
+    std::string trouble;    // empty: nothing
+    std::string objection;  // that was told, see OwnCluster
   };
   struct Asking {
     Claim claim;
@@ -141,6 +151,7 @@ class EtcdArbiter final : public cluster::Arbiter {
 
   void take_reply(Group& group, const Reply& reply, Instant now);
   void fail(Group& group, const std::string& why, Instant now);
+  void refuse(Group& group, const std::string& objection, Instant now);
   void bury(Group& group, const Claim& claim);
   void take_state(Group& group, const Answer& answer, const Call& call, Instant now);
   void settle(Group& group, Instant now);
@@ -175,9 +186,9 @@ class EtcdArbiter final : public cluster::Arbiter {
   std::map<uint32_t, Instant> beats_;  // number -> sent; the last few
   uint64_t calls_begun_ = 0;
   uint64_t requests_drawn_ = 0;
-  size_t endpoint_ = 0;                     // that is asked
-  std::map<size_t, std::string> troubles_;  // endpoint -> what was wrong with it last
-  std::optional<uint64_t> cluster_;         // id of the etcd cluster that answered first
+  size_t endpoint_ = 0;                  // that is asked
+  std::map<size_t, Endpoint> troubled_;  // by index
+  OwnCluster own_;
   std::vector<Verdict> verdicts_;
   cluster::Actions actions_;
 };

@@ -135,8 +135,10 @@ void World::start(size_t slot) {
   Slot& s = slots_[slot];
   s.node.reset();
   s.transport = etcd_.connect(slot);
-  // Whichever etcd answers a node first is its own: that another one lies shows only later.
-  if (std::exchange(etcd_.ways[slot].lie, nullptr)) etcd_.ways[slot].cut = true;
+  // Whichever etcd answers first, before a node knows its own by configuration or from a former life, is
+  // that.
+  const bool knows = config_.cluster.etcd && (config_.cluster.etcd->cluster_id || !s.disk.bytes.empty());
+  if (!knows && std::exchange(etcd_.ways[slot].lie, nullptr)) etcd_.ways[slot].cut = true;
   ++s.life;
   NodeInProcess::Settings settings{
       .config = &config_,

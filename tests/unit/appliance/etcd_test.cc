@@ -129,6 +129,30 @@ TEST(Etcd, AnOwnerWithoutAPeerStaysAsLongAsABackendAnswers) {
   expect_done(c);
 }
 
+TEST(Etcd, ANodeThatRestartsWhileAnotherEtcdAnswersBelievesItsOwn) {
+  C c(pair(170));
+  begin(c, kChance);
+  c.kill(1);
+  c.etcd().ways[1].lie = [](const auto&) {
+    return std::pair(200, std::string(R"({"header":{"cluster_id":"78","revision":"999"},"succeeded":true,)"
+                                      R"("responses":[{"response_put":{}}]})"));
+  };
+  c.start(1);
+  ASSERT_TRUE(becomes_protected(c, 0, 5s)) << c.describe();
+  c.kill(0);
+  c.run_for(1500ms);
+  EXPECT_FALSE(c.owner()) << c.describe();
+  const std::string what =
+      "etcd at http://etcd:2379: it belongs to etcd cluster 0x4e, and this node to 0x4d, which was the first "
+      "to "
+      "answer it; correct the endpoint";
+  EXPECT_TRUE(said(c, 1, what)) << c.describe();
+  EXPECT_TRUE(said(c, 1, "not granted: " + what)) << "what `explain group` tells" << c.describe();
+  c.etcd().ways[1].lie = nullptr;
+  ASSERT_TRUE(becomes_owner(c, 1)) << c.describe();
+  expect_done(c);
+}
+
 // Control asks etcd, whatever the workers do.
 TEST(Etcd, AnOwnerWithAWorkerThatHangsLetsGoAndItsStandbyGoesOnWarm) {
   uint64_t seed = 140;

@@ -50,6 +50,22 @@ TEST(Config, MetricsAreServedWhereItSays) {
   EXPECT_EQ(listens("0.0.0.0:80"), "0.0.0.0 80");
 }
 
+TEST(Config, TheIdOfAnEtcdClusterIsReadAsEtcdShowsIt) {
+  const auto id = [](const std::string& text) {
+    const auto result = parse(
+        spoiled({{"arbiter: none",
+                  "arbiter: etcd\n  etcd: {endpoints: [\"http://e1:2379\"], cluster_id: " + text + "}"}}),
+        "a.yaml");
+    EXPECT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);
+    const auto* config = std::get_if<Config>(&result);
+    return config == nullptr ? 0 : config->cluster.etcd->cluster_id.value_or(0);
+  };
+  EXPECT_EQ(id("14841639068965178418"), 14841639068965178418U);
+  EXPECT_EQ(id("cdf818194e3a8c32"), 14841639068965178418U);
+  EXPECT_EQ(id("\"0xCDF818194E3A8C32\""), 14841639068965178418U);
+  EXPECT_EQ(id("1234567890123456"), 1234567890123456U) << "without a letter or 0x it is decimal";
+}
+
 TEST(Config, ReadsEveryValue) {
   const auto result = parse(std::string(kGood), "a.yaml");
   ASSERT_TRUE(std::holds_alternative<Config>(result)) << first_fault(result);

@@ -65,6 +65,16 @@ const FaultCase kCases[] = {
       "lengthen `lease`",
       "a.yaml:4:64: `a b` cannot begin the names of keys; use up to 128 letters, digits, `-`, `_`, `.` and "
       "`/`, as in understudy/"}},
+    {"EtcdClusterIdThatIsNone",
+     {{"arbiter: none", "arbiter: etcd\n  etcd: {endpoints: [\"http://e1:2379\"], cluster_id: 0xg1}"}},
+     {"a.yaml:4:53: `0xg1` is no id of an etcd cluster; write it as `etcdctl endpoint status -w json` shows "
+      "`cluster_id` (14841639068965178418), or in hexadecimal as etcd's log does (0xcdf818194e3a8c32)"}},
+    {"EtcdClusterIdThatIsTooLong",
+     {{"arbiter: none",
+       "arbiter: etcd\n  etcd: {endpoints: [\"http://e1:2379\"], cluster_id: 18446744073709551616}"}},
+     {"a.yaml:4:53: `18446744073709551616` is no id of an etcd cluster; write it as `etcdctl endpoint status "
+      "-w json` shows `cluster_id` (14841639068965178418), or in hexadecimal as etcd's log does "
+      "(0xcdf818194e3a8c32)"}},
     {"EtcdLeaseLongerThanSuspicion",
      {{"arbiter: none", "arbiter: etcd\n  etcd: {endpoints: [\"http://e1:2379\"]}\n  lease: 100ms"},
       {"standby_timeout: 100ms", "standby_timeout: 120ms"}},

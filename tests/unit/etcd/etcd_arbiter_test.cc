@@ -153,6 +153,13 @@ TEST(EtcdArbiter, ASwapWhoseAnswerIsLostCounts) {
   expect_one_voice(c);
 }
 
+using Said = std::pair<int, std::string>;
+
+Said said_by_another_cluster(const Said&) {
+  return {200, R"({"header":{"cluster_id":"78","revision":"999"},"succeeded":true,)"
+               R"("responses":[{"response_put":{}}]})"};
+}
+
 // Claims by hand.
 struct ByHand : EtcdCluster {
   explicit ByHand(uint64_t seed, unsigned nodes = 2) : EtcdCluster(nodes, seed, false) { run(200ms); }
@@ -384,7 +391,6 @@ TEST(EtcdArbiter, WhatIsNoRecordIsLeftAlone) {
 }
 
 TEST(EtcdArbiter, LiesAreToldAndBelievedByNobody) {
-  using Said = std::pair<int, std::string>;
   const std::function<Said(Said)> lies[] = {
       [](Said) {
         return Said{200, "<html>not etcd</html>"};
@@ -395,10 +401,7 @@ TEST(EtcdArbiter, LiesAreToldAndBelievedByNobody) {
       [](Said said) {
         return Said{200, said.second.substr(0, said.second.size() / 2)};
       },
-      [](Said) {
-        return Said{200, R"({"header":{"cluster_id":"78","revision":"999"},"succeeded":true,)"
-                         R"("responses":[{"response_put":{}}]})"};
-      },
+      said_by_another_cluster,
       [](Said) {
         return Said{200, R"({"header":{"cluster_id":"77","revision":"1"},"succeeded":true,)"
                          R"("responses":[{"response_put":{}}]})"};
@@ -422,6 +425,80 @@ TEST(EtcdArbiter, LiesAreToldAndBelievedByNobody) {
   }
 }
 
+// n2 starts, again or for the first time, while another etcd answers in the place of its own.
+TEST(EtcdArbiter, WhichEtcdIsItsOwnIsConfiguredOrKeptOrTheFirstThatAnswers) {
+  enum Knows { configured, kept, nothing };
+  for (const Knows knows : {configured, kept, nothing}) {
+    ByHand c(215);
+    c.ask(0, {2, NodeId(1)});
+    EXPECT_EQ(c.verdict(0).kind, Verdict::Kind::granted);
+    c.kill(0);
+    c.kill(1);
+    if (knows == configured) c.cluster_id = c.etcd.cluster;
+    if (knows == nothing) c.forget(1);
+    c.ways[1].lie = said_by_another_cluster;
+    c.start(1);
+    c.run(500ms);
+    EXPECT_EQ(c.kept(1), knows == nothing ? 78 : 77);
+    c.ask(1, {3, NodeId(2)});
+    EXPECT_EQ(c.verdict(1).kind, knows == nothing ? Verdict::Kind::granted : Verdict::Kind::denied);
+    c.ways[1].lie = nullptr;
+    c.run(200ms);
+    c.ask(1, {4, NodeId(2)});
+    EXPECT_EQ(c.verdict(1, 2).kind, knows == nothing ? Verdict::Kind::denied : Verdict::Kind::granted);
+    constexpr const char* kSays[] = {
+        "etcd at http://etcd:2379: it belongs to etcd cluster 0x4e, and this node to 0x4d, as "
+        "cluster.etcd.cluster_id says; correct the endpoint, or stop all nodes and correct that id",
+        "etcd at http://etcd:2379: it belongs to etcd cluster 0x4e, and this node to 0x4d, which was the "
+        "first "
+        "to answer it; correct the endpoint, or, if etcd was set up anew, stop all nodes and remove "
+        "/var/lib/understudy/n.promises.etcd of each",
+        "etcd at http://etcd:2379: it belongs to etcd cluster 0x4d, and this node to 0x4e, which was the "
+        "first "
+        "to answer it; correct the endpoint, or, if etcd was set up anew, stop all nodes and remove "
+        "/var/lib/understudy/n.promises.etcd of each"};
+    EXPECT_EQ(c.events(1).front(), kSays[knows]);
+    EXPECT_EQ(c.verdict(1, knows == nothing ? 2 : 1).why, kSays[knows]);
+  }
+}
+
+TEST(EtcdArbiter, ThatAnotherEtcdHasComeIsToldAlsoOfAnEndpointThatWasAway) {
+  ByHand c(216);
+  c.ways[0].refuses = true;
+  c.run(700ms);
+  ASSERT_EQ(c.events(0).size(), 1U);
+  c.ways[0] = {.lie = said_by_another_cluster};
+  c.run(700ms);
+  ASSERT_EQ(c.events(0).size(), 2U) << "once";
+  EXPECT_NE(c.events(0).back().find("it belongs to etcd cluster 0x4e, and this node to 0x4d"),
+            std::string::npos);
+  c.ways[0] = {};
+  c.run(700ms);
+  EXPECT_EQ(c.events(0).back(), "etcd at http://etcd:2379 answers again");
+}
+
+TEST(EtcdArbiter, BeforeItIsOnDiskWhichEtcdCountsNothingIsClaimed) {
+  EtcdCluster c(1, 217, false, true);
+  c.run(200ms);
+  c.arbiter(0).claim({EtcdCluster::kGroup, {2, NodeId(1)}, {}, false, true}, c.local(0));
+  c.run(1200ms);
+  const std::string why =
+      "to which etcd cluster this node belongs is not in /var/lib/understudy/n.promises.etcd yet, and before "
+      "that it claims nothing; see that the file can be written, or set cluster.etcd.cluster_id";
+  ASSERT_EQ(c.verdicts(0).size(), 1U);
+  EXPECT_EQ(c.verdicts(0)[0].kind, Verdict::Kind::denied);
+  EXPECT_EQ(c.verdicts(0)[0].why, why);
+  EXPECT_EQ(c.events(0), std::vector<std::string>{why});
+  EXPECT_FALSE(c.etcd.record(EtcdCluster::kKey));
+  c.disk_fails = false;
+  c.run(1200ms);
+  EXPECT_EQ(c.kept(0), 77);
+  EXPECT_EQ(c.events(0).back(), "to which etcd cluster this node belongs is on disk now");
+  c.arbiter(0).claim({EtcdCluster::kGroup, {3, NodeId(1)}, {}, false, true}, c.local(0));
+  c.run(200ms);
+  EXPECT_EQ(c.verdicts(0).back().kind, Verdict::Kind::granted);
+}
+
 TEST(EtcdArbiter, AKeyThatSomebodyRemovedIsNoOwnersEnd) {
   EtcdCluster c(2, 220);
   ASSERT_TRUE(c.run_until([&] { return c.speaker().has_value(); }, 2s));
@@ -442,7 +519,7 @@ void random_schedule(uint64_t seed, unsigned nodes) {
     c.run(Duration(random.below(150'000'000)));
     const size_t node = random.below(nodes);
     auto& way = c.ways[node];
-    switch (random.below(9)) {
+    switch (random.below(10)) {
       case 0:
         if (!dead[node]) c.kill(node);
         dead[node] = 1;
@@ -473,6 +550,9 @@ void random_schedule(uint64_t seed, unsigned nodes) {
         break;
       case 8:
         way.delay_most = 2ms + Duration(random.below(60'000'000));
+        break;
+      case 9:  // before a node's first start nobody can know
+        if (c.kept(node)) way.lie = random.below(3) == 0 ? said_by_another_cluster : nullptr;
         break;
     }
     ASSERT_EQ(c.two_voices(), 0U) << "seed " << seed << ", event " << event;

@@ -7,6 +7,7 @@ namespace {
 
 constexpr Duration kStep = 500us;
 constexpr Duration kInterval = 20ms;
+constexpr Duration kDiskTakes = 3ms;
 
 }  // namespace
 
@@ -28,8 +29,13 @@ struct EtcdCluster::Node {
   std::vector<std::string> events;
 };
 
-EtcdCluster::EtcdCluster(unsigned nodes, uint64_t seed, bool automatic)
-    : network(nodes, seed), random_(seed), automatic_(automatic), nodes_(nodes) {
+EtcdCluster::EtcdCluster(unsigned nodes, uint64_t seed, bool automatic, bool disk_may_fail)
+    : network(nodes, seed),
+      disk_fails(disk_may_fail),
+      random_(seed),
+      automatic_(automatic),
+      nodes_(nodes),
+      disks_(nodes) {
   network.run(now_);
   for (size_t i = 0; i < nodes; ++i) start(i);
 }
@@ -57,6 +63,9 @@ void EtcdCluster::start(size_t index) {
   }
   settings.groups = {group};
   settings.lease = kLease;
+  settings.own = {.id = cluster_id ? cluster_id : kept(index),
+                  .is_configured = cluster_id.has_value(),
+                  .kept_in = "/var/lib/understudy/n.promises.etcd"};
   node.arbiter = std::make_unique<EtcdArbiter>(settings, *node.transport, local(index));
   node.next_beat = local(index);
   node.heard_owner = local(index);
@@ -143,6 +152,20 @@ void EtcdCluster::send_beats(size_t index) {
   }
 }
 
+std::optional<uint64_t> EtcdCluster::kept(size_t node) const {
+  return decode_cluster_id(disks_[node]);
+}
+
+// Of a node that dies meanwhile, the disk may have it or not.
+void EtcdCluster::keep(size_t index, const cluster::Keep& keep) {
+  events_.push_back({now_ + kDiskTakes, [this, index, keep, boot = nodes_[index]->boot] {
+                       Node& node = *nodes_[index];
+                       if (node.arbiter == nullptr || node.boot != boot) return;
+                       if (!disk_fails) disks_[index] = keep.bytes;
+                       node.arbiter->on_kept(keep.sequence, !disk_fails, local(index));
+                     }});
+}
+
 // What a controller does, as far as the arbiter is concerned.
 void EtcdCluster::act(size_t index) {
   Node& node = *nodes_[index];
@@ -160,7 +183,10 @@ void EtcdCluster::act(size_t index) {
     }
   }
   for (const cluster::Action& action : node.arbiter->take_actions())
-    if (const auto* event = std::get_if<cluster::Event>(&action)) node.events.push_back(event->sentence);
+    if (const auto* event = std::get_if<cluster::Event>(&action))
+      node.events.push_back(event->sentence);
+    else if (const auto* what = std::get_if<cluster::Keep>(&action))
+      keep(index, *what);
   if (!automatic_) return;
   if (node.owns != Epoch()) {
     if (node.arbiter->lease_until(kGroup, node.owns) > here) return;

@@ -26,7 +26,7 @@ class EtcdCluster {
   static constexpr Duration kDeadAfter = 100ms;
   static constexpr const char* kKey = "understudy/test/web";
 
-  EtcdCluster(unsigned nodes, uint64_t seed, bool automatic = true);
+  EtcdCluster(unsigned nodes, uint64_t seed, bool automatic = true, bool disk_fails = false);
   ~EtcdCluster();
 
   void run(Duration length);
@@ -52,11 +52,17 @@ class EtcdCluster {
   FakeEtcd& etcd = network.etcd;
   std::vector<EtcdWay>& ways = network.ways;  // by node
   unsigned beats_lost = 2;                    // per 100
+  std::optional<uint64_t> cluster_id;         // that nodes are told at their start
+  bool disk_fails;
+  // What a restart of the node finds of its etcd cluster.
+  std::optional<uint64_t> kept(size_t node) const;
+  void forget(size_t node) { disks_[node].clear(); }
 
  private:
   struct Node;
   void step();
   void act(size_t index);
+  void keep(size_t index, const cluster::Keep& keep);
   void send_beats(size_t index);
   void deliver();
 
@@ -65,6 +71,7 @@ class EtcdCluster {
   Instant now_{1000s};
   uint64_t boots_ = 0;
   std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<std::vector<uint8_t>> disks_;  // by node
   std::set<std::pair<size_t, size_t>> cuts_;
   struct Due {
     Instant due;

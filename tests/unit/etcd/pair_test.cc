@@ -39,7 +39,9 @@ class Pair {
           if (verdict.kind == Verdict::Kind::granted) owns[node] = verdict.ballot;
           verdicts[node].push_back(verdict);
         }
-        arbiters_[node]->take_actions();
+        for (const cluster::Action& action : arbiters_[node]->take_actions())
+          if (const auto* keep = std::get_if<cluster::Keep>(&action))
+            arbiters_[node]->on_kept(keep->sequence, true, now());
       }
       EXPECT_FALSE(speaks(0) && speaks(1)) << "two voices";
       if (until()) return true;

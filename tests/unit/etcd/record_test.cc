@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "control/etcd/own_cluster.h"
+
 namespace understudy::etcd {
 namespace {
 
@@ -39,6 +41,22 @@ TEST(EtcdRecord, WhatIsNoRecordIsRefused) {
                            R"({"epoch":[1,1],"owner":1,"in_sync":[1],"released":0,"request":"a"})",
                            R"({"epoch":[1,1],"owner":1,"in_sync":[1],"released":false})"})
     EXPECT_FALSE(decode_record(text)) << text;
+}
+
+TEST(EtcdRecord, TheClustersIdComesBackAsItWasKept) {
+  for (const uint64_t id : {uint64_t{1}, uint64_t{0xcdf818194e3a8c32}, UINT64_MAX}) {
+    auto bytes = encode_cluster_id(id);
+    EXPECT_EQ(decode_cluster_id(bytes), id);
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      EXPECT_FALSE(decode_cluster_id(std::span(bytes).first(i)));
+      auto damaged = bytes;
+      damaged[i] ^= 0x80;
+      EXPECT_FALSE(decode_cluster_id(damaged));
+    }
+  }
+  for (const std::string text :
+       {"etcd cluster_id 0x000000000000004D\n", "etcd cluster_id 0x-00000000000004d\n"})
+    EXPECT_FALSE(decode_cluster_id({reinterpret_cast<const uint8_t*>(text.data()), text.size()})) << text;
 }
 
 // As etcd 3.4 answers.

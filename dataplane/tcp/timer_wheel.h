@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -23,6 +24,7 @@ class TimerWheel {
   template <class Fire>
   void advance(Instant now, uint32_t most, Fire&& fire) {
     const int64_t target = to_ms(now - start_);
+    next_ = std::max(next_, target - kMask);  // one turn visits every slot, however long nobody has called
     for (; next_ <= target; ++next_) {
       earliest_ = next_ + 1;
       while (heads_[next_ & kMask] != kNil) {

@@ -35,6 +35,30 @@ TEST(TimerWheel, AnEntryMayArmItselfInsideFire) {
   EXPECT_EQ(count, 3);
 }
 
+// A machine may have stood still for days: the wheel does not count them tick by tick.
+TEST(TimerWheel, AfterALongPauseOneTurnFindsWhatIsDue) {
+  const Instant start{0s};
+  TimerWheel wheel(4, start);
+  wheel.arm(0, start + 1s);
+  wheel.arm(1, start + 30 * 24h - 1h);
+  wheel.arm(2, start + 31 * 24h);
+  wheel.arm(3, start + 2s);
+  std::vector<uint32_t> fired;
+  int again = 0;
+  wheel.advance(start + 30 * 24h, 10'000, [&](uint32_t entry) {
+    if (entry != 3) return fired.push_back(entry);
+    ++again;
+    wheel.arm(3, start + 3s);  // past, too: the next tick
+  });
+  EXPECT_EQ(fired.size(), 2U);
+  EXPECT_TRUE(wheel.is_armed(2));
+  EXPECT_LE(again, 4096);
+  wheel.cancel(3);
+  wheel.advance(start + 31 * 24h - 1ms, 10, [&](uint32_t) { ADD_FAILURE() << "early"; });
+  wheel.advance(start + 31 * 24h, 10, [&](uint32_t entry) { EXPECT_EQ(entry, 2U); });
+  EXPECT_EQ(wheel.armed(), 0U);
+}
+
 TEST(TimerWheel, EveryDeadlineFiresOnceAndNeverEarly) {
   const Instant start{0s};
   constexpr uint32_t kEntries = 2000;

@@ -244,6 +244,7 @@ class Engine {
   void receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival);
   bool segment_acceptable(Connection& c, const wire::TcpSegment& s, Instant now);
   bool check_timestamps(Connection& c, const wire::TcpSegment& s, Instant now);
+  bool timestamp_is_outdated(const Connection& c, Instant now) const;
   bool check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   bool check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   void challenge(Connection& c, uint32_t leg, Instant now);

@@ -97,7 +97,8 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
     resume(c, leg, now);
     if (!legs_.is_live(leg)) return;
   }
-  if (c.state != State::time_wait) note_arrival(c, s, now);
+  const bool outdated = timestamp_is_outdated(c, now);  // until a segment that is believed brings a new one
+  if (c.state != State::time_wait && !outdated) note_arrival(c, s, now);
   if (c.state == State::syn_sent) return receive_in_syn_sent(c, leg, arrival);
   if (c.state == State::time_wait && reopen_time_wait(leg, arrival)) return;
   Soft* soft = soft_for(c, leg, now);
@@ -124,9 +125,11 @@ void Engine::receive_on(uint32_t leg, Arrival& arrival) {
   if (!process_ack(c, leg, s, now)) return;
   // RFC 7323 section 4.3, but only with an acknowledgement that makes sense: who guesses a sequence number
   // could otherwise have every later segment of the peer dropped as old.
-  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, last_ack) &&
-      static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) > 0)
-    c.ts_recent = s.options.timestamps->value;
+  if (c.timestamps && s.options.timestamps && at_or_before(s.seq, last_ack)) {
+    const uint32_t value = s.options.timestamps->value;
+    if (outdated || static_cast<int32_t>(value - c.ts_recent) > 0) c.ts_recent = value;
+    if (outdated) note_arrival(c, s, now);
+  }
   // Fifth, TIME-WAIT: only the peer's FIN is expected here, and what is not its last acknowledgement once
   // more shows that it has not heard of ours. That last one is not answered, or two ends in TIME-WAIT would
   // go on for ever; two that disagree do so at most ten times a second, and until one of them has waited long
@@ -158,12 +161,21 @@ void Engine::process_text(Connection& c, uint32_t leg, Arrival& arrival) {
   if (legs_.is_live(id) && c.soft != kNone) arm(c, soft_[c.soft]);
 }
 
-// RFC 7323 section 5.3 (PAWS). RSTs are exempt.
+// RFC 7323 section 5.3 (PAWS). RSTs are exempt. What lacks the option passes, although section 3.2 would have
+// it dropped (SHOULD): a path that takes options off some segments would end the connection.
 bool Engine::check_timestamps(Connection& c, const wire::TcpSegment& s, Instant now) {
   if (!c.timestamps || !s.options.timestamps || s.has(wire::kRst)) return true;
   if (static_cast<int32_t>(s.options.timestamps->value - c.ts_recent) >= 0) return true;
+  if (timestamp_is_outdated(c, now)) return true;
   challenge(c, soft_[c.soft].leg, now);
   return false;
+}
+
+// RFC 7323 section 5.5: what has been silent for 24 days may have gone half around its clock, which ticks
+// every millisecond at most.
+bool Engine::timestamp_is_outdated(const Connection& c, Instant now) const {
+  constexpr uint32_t kLifeMs = 24U * 24 * 3600 * 1000;
+  return c.timestamps && engine_ms(now) - c.active_ms > kLifeMs;
 }
 
 // First: sequence number (section 3.4, the four cases). What is unacceptable is answered with an ACK, unless

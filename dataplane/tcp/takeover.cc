@@ -46,7 +46,7 @@ void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   const bool owes_word =
       is_synchronised(c.state) && (c.state != State::time_wait || moved_lately(c, engine_ms(now)));
   const bool planned = groups_[c.group].handed_over;  // without soft state nothing was in flight
-  if (!planned) c.active_ms = engine_ms(now);
+  if (!planned && !timestamp_is_outdated(c, now)) c.active_ms = engine_ms(now);
   ++counters_.resumed;
   Soft* soft = soft_for(c, leg, now);
   if (soft == nullptr || sent_.taken() == sent_.capacity()) {

@@ -72,11 +72,12 @@ Script::~Script() {
   invariant(faults.empty(), "script: a successor breaks what was promised");
 }
 
-// As a worker does it, slots are looked at about once a second.
+// As a worker does it, slots are looked at about once a second; in days of silence less often.
 void Script::wait(Duration duration) {
   const Instant end = host_.now() + duration;
+  const Duration step = duration > 24h ? Duration(1h) : Duration(100ms);
   while (host_.now() < end) {
-    host_.advance_to(std::min(end, host_.now() + 100ms));
+    host_.advance_to(std::min(end, host_.now() + step));
     host_.engine().upkeep(host_.now(), host_.engine().legs().capacity());
     host_.settle();
   }

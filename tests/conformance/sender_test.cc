@@ -150,6 +150,34 @@ TEST(Receiver, AnImpossibleAcknowledgementDoesNotMoveTheTimestamp) {  // RFC 732
   EXPECT_EQ(s.left(), ". 1:1 ack 1001 ts 201") << "and what follows is not old";
 }
 
+// RFC 7323 section 5.5: after 24 days of silence the clock of a peer that counts milliseconds has gone half
+// around, and what is newest looks old. Of what has been silent for less PAWS goes on to judge.
+TEST(Receiver, ATimestampOutlivesTwentyDaysOfSilenceAndNotTwentyFive) {
+  for (const bool outdated : {false, true}) {
+    Script s(plain_settings());
+    s.establish("mss 1000 sackok ts 100 0");
+    s.wait(outdated ? 25 * 24h : 20 * 24h);
+    s.left();
+    s.arrives(". 1:1001 ack 1 ts 2160000100 0");  // 25 days later by the peer's clock
+    EXPECT_EQ(s.left(), outdated ? ". 1:1 ack 1001 ts 2160000100" : ". 1:1 ack 1 ts 100");
+    s.arrives(". 1001:2001 ack 1 ts 2160000050 0");
+    EXPECT_EQ(s.left(), outdated ? ". 1:1 ack 1001 ts 2160000100" : "")
+        << "once there is a new one it counts";
+  }
+}
+
+// Who guesses does not take the silence away before the peer speaks again.
+TEST(Receiver, AGuessDoesNotMakeAnOutdatedTimestampCount) {
+  Script s(plain_settings());
+  s.establish("mss 1000 sackok ts 100 0");
+  s.wait(25 * 24h);
+  s.left();
+  s.arrives(". 500000:501000 ack 1 ts 2160000100 0");
+  EXPECT_EQ(s.left(), ". 1:1 ack 1 ts 100");
+  s.arrives(". 1:1001 ack 1 ts 2160000100 0");
+  EXPECT_EQ(s.left(), ". 1:1 ack 1001 ts 2160000100");
+}
+
 TEST(Receiver, AResetHasTimestamps) {  // RFC 7323 section 3.2
   Script s(plain_settings());
   s.establish("mss 1000 ts 100 0");

@@ -174,6 +174,8 @@ void Successor::peer_says(std::span<const uint8_t> packet, const wire::TcpSegmen
         std::max(story->peer_end, begin + static_cast<int64_t>(payload.size()) + (s.has(wire::kFin) ? 1 : 0));
     if (!s.has(wire::kSyn)) story->peer_window = s.window;
     if (s.options.timestamps) story->peer_timestamp = s.options.timestamps->value;
+    if (now - story->peer_spoke_at > 24 * 24h) story->has_timestamp = false;
+    story->peer_spoke_at = now;
   }
   if (leg_of(key) == tcp::kNone) return;
   rte_mbuf* copy = frame_of(packet, pool_);

@@ -55,7 +55,7 @@ class Successor {
     bool has_promised = false;
     Seq ack;
     Seq edge;
-    bool has_timestamp = false;
+    bool has_timestamp = false;  // to compare with: not after so long that a newer one looks older
     uint32_t timestamp = 0;
     std::map<int64_t, uint8_t> written;   // by distance from iss
     std::map<int64_t, uint8_t> received;  // by distance from irs
@@ -63,6 +63,7 @@ class Successor {
     int64_t peer_end = 0;  // distance from irs
     uint16_t peer_window = 0;
     uint32_t peer_timestamp = 0;
+    Instant peer_spoke_at;
     uint8_t scale = 0;
   };
   Story* story_of(const FlowKey& key);

@@ -203,6 +203,8 @@ class Controller {
     Instant since;
     Instant next_probe;
     Answer answer = Answer::awaited;
+    Instant ask_again = kNever;  // once there is an answer, or none
+    bool is_first = true;        // the standby is still in the in-sync set
     bool is_open() const { return answer == Answer::awaited; }
   };
   struct Group {

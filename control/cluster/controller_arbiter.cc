@@ -133,7 +133,7 @@ bool Controller::is_standby_removed(GroupId id, Group& group, Instant now) {
   if (arbiter_ == nullptr || !has_epoch(group.machine->state())) return true;
   if (arbiter_->is_recorded(id, group.machine->epoch(), NodeId())) return true;
   // If it is us who are cut off, it is to go on with what it holds.
-  if (group.doubt && group.doubt->is_open()) return false;
+  if (group.doubt && group.doubt->is_first && group.doubt->is_open()) return false;
   // Whoever may not speak has nothing to acknowledge, and a successor may need that standby to be in sync.
   const GroupState state = group.machine->state();
   if (!is_owner(state) && state != GroupState::claiming) return false;

@@ -11,6 +11,8 @@ namespace understudy::cluster {
 namespace {
 
 constexpr Duration kAvoidDropped = 2s;
+// An owner that nobody echoes asks gateways and backends again so long after one of them has answered.
+constexpr Duration kAskAgainAfter = 1s;
 
 }  // namespace
 
@@ -18,7 +20,10 @@ Actions Controller::on_witness_answer(Instant now) {
   Actions actions;
   enter(now, actions);
   for (auto& [id, group] : groups_)
-    if (group.doubt && group.doubt->is_open()) group.doubt->answer = Doubt::Answer::heard;
+    if (group.doubt && group.doubt->is_open()) {
+      group.doubt->answer = Doubt::Answer::heard;
+      group.doubt->ask_again = now + kAskAgainAfter;
+    }
   feed_all(FailoverEvent::witness_answered, "", now, actions);
   return leave(now, std::move(actions));
 }

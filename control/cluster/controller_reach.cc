@@ -16,6 +16,8 @@ namespace {
 constexpr int kHold = 3;
 // One hand-over for one loss: whatever the other networks do next, nobody gives the group to and fro.
 constexpr Duration kYieldAgainAfter = 10s;
+// An owner that reaches nobody but etcd, and has found that nobody takes the group.
+constexpr Duration kLetGoAgainAfter = 10s;
 
 }  // namespace
 
@@ -82,8 +84,9 @@ bool Controller::is_echoed(GroupId id, const Group& group, Instant now) const {
 // Where the lease does not come from the other nodes, an owner that is cut off from all of them, clients and
 // backends would keep it. When nobody echoes it, gateways and backends are asked; if none of them answers
 // either, it is silent and lets go, and its standby, which is not taken out of the in-sync set meanwhile,
-// goes on with the connections. Once only, until somebody hears us again: if nobody takes it, nobody is
-// better off.
+// goes on with the connections. If nobody takes it, nobody is better off, and it is owner again. Then, and
+// when somebody has answered, it goes on asking: who answers may be out of reach later, and who takes it may
+// come later.
 void Controller::watch_company(GroupId id, Group& group, Instant now, Actions& actions) {
   const bool has_another = group.machine->settings().successors.size() > 1;
   if (settings_.arbiter != config::Arbiter::etcd || !settings_.has_witnesses || !has_another) return;
@@ -92,14 +95,21 @@ void Controller::watch_company(GroupId id, Group& group, Instant now, Actions& a
   if (is_standby(state) || was_away || is_echoed(id, group, now)) group.doubt.reset();
   if (!is_owner(state) || now < clock_.grace_ends() || is_echoed(id, group, now)) return;
   if (!group.doubt) group.doubt = Doubt{now, now};
-  if (!group.doubt->is_open()) return;
-  if (now - group.doubt->since < settings_.dead_after) {
-    if (now < group.doubt->next_probe) return;
-    group.doubt->next_probe = now + settings_.interval;
+  Doubt& doubt = *group.doubt;
+  if (!doubt.is_open() && now >= doubt.ask_again)
+    doubt = Doubt{.since = now, .next_probe = now, .is_first = false};
+  if (!doubt.is_open()) return;
+  // Later nobody is in sync any more: what is open would be lost, and waits for as long as it would
+  // elsewhere.
+  const Duration patience = doubt.is_first ? settings_.dead_after : settings_.cold_takeover_after;
+  if (now - doubt.since < patience) {
+    if (now < doubt.next_probe) return;
+    doubt.next_probe = now + settings_.interval;
     actions.push_back(ProbeWitnesses{id});
     return;
   }
-  group.doubt->answer = Doubt::Answer::none;
+  doubt.answer = Doubt::Answer::none;
+  doubt.ask_again = now + kLetGoAgainAfter;
   let_go(group, "no other node hears this one, and no gateway and no backend answers it", now, actions);
 }
 
@@ -113,21 +123,26 @@ void Controller::let_go(Group& group, std::string why, Instant now, Actions& act
 
 // Is there somebody to go on? One in sync, if we have one.
 bool Controller::is_followed(GroupId id, const Group& group, Instant now) const {
-  const bool needs_synced = group.machine->state() == GroupState::owner_protected;
+  const GroupState state = group.machine->state();
+  const bool needs_synced = state == GroupState::owner_protected;
+  // Who is still claiming may have been given it by somebody who has silenced himself.
+  const bool may_be_fenced = state == GroupState::claiming;
   return std::ranges::any_of(peers_, [&](const auto& entry) {
     const auto says = entry.second.groups.find(id);
-    return says != entry.second.groups.end() && says->second.role == mirror::GroupRole::standby &&
+    return says != entry.second.groups.end() &&
+           (says->second.role == mirror::GroupRole::standby ||
+            (may_be_fenced && says->second.role == mirror::GroupRole::fenced)) &&
            (!needs_synced || entry.first == group.standby) && is_alive(entry.second, now);
   });
 }
 
 // A lease that control renews says nothing of workers: etcd is asked by control, and heartbeats are one
 // worker's. As long as one of them hangs its connections are served by nobody, and a successor is refused.
-// Those of an owner without a synced standby would be lost: they wait for as long as those of one that is
-// silent do.
+// Those of an owner without a synced standby, or of one that is still claiming, would be lost: they wait for
+// as long as those of one that is silent do.
 void Controller::watch_hang(GroupId id, Group& group, Instant now, Actions& actions) {
   const GroupState state = group.machine->state();
-  if (arbiter_ == nullptr || !is_owner(state)) return;
+  if (arbiter_ == nullptr || (!is_owner(state) && state != GroupState::claiming)) return;
   const auto hang = longest_hang(now);
   const bool is_safe = state == GroupState::owner_protected;
   if (!hang || (!is_safe && hang->lasts < settings_.cold_takeover_after)) return;

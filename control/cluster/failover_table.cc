@@ -79,6 +79,7 @@ struct FailoverTable {
       {State::claiming, On::stalled, &Machine::fence_after_stall},
       {State::claiming, On::lease_lost, &Machine::fence_after_lease},
       {State::claiming, On::readiness, &Machine::note_readiness},
+      {State::claiming, On::cut_off, &Machine::let_go},
       {State::claiming, On::retire, &Machine::hand_over_and_rest},
 
       {State::owner_unprotected, On::owner_heard, &Machine::meet_rival},

@@ -153,6 +153,35 @@ TEST(Etcd, ANodeThatRestartsWhileAnotherEtcdAnswersBelievesItsOwn) {
   expect_done(c);
 }
 
+// It serves nobody, and its swaps would keep the others away for ever.
+TEST(Etcd, AnOwnerThatLosesItsBackendsAfterItsPeerLetsGo) {
+  C c(pair(180));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.cut_all(1, true);
+  c.run_for(2s);
+  EXPECT_EQ(c.owner(), size_t{0}) << "its backends answer it" << c.describe();
+  c.cut_all(0, true);
+  c.cut_all(1, false);
+  ASSERT_TRUE(becomes_owner(c, 1, 8s)) << c.describe();
+  c.cut_all(0, false);
+  EXPECT_TRUE(becomes_protected(c, 1, 5s)) << c.describe();
+  EXPECT_EQ(c.most_voices(), 1U) << c.describe();
+}
+
+TEST(Etcd, AnOwnerThatReachesNobodyGivesTheGroupToWhoComesLater) {
+  C c(pair(181));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.kill(1);
+  c.cut_all(0, true);
+  c.run_for(3s);
+  EXPECT_EQ(c.owner(), size_t{0}) << "nobody has taken what it let go of" << c.describe();
+  c.start(1);
+  ASSERT_TRUE(becomes_owner(c, 1, 16s)) << c.describe();
+  c.cut_all(0, false);
+  EXPECT_TRUE(becomes_protected(c, 1, 5s)) << c.describe();
+  EXPECT_EQ(c.most_voices(), 1U) << c.describe();
+}
+
 // Control asks etcd, whatever the workers do.
 TEST(Etcd, AnOwnerWithAWorkerThatHangsLetsGoAndItsStandbyGoesOnWarm) {
   uint64_t seed = 140;

@@ -88,6 +88,34 @@ TEST(Members, AnOwnerWithAWorkerThatHangsIsReplaced) {
   }
 }
 
+// Nobody else holds the connections: they wait as long as for a node that is silent, and then somebody
+// serves.
+TEST(Members, AClaimantWithAWorkerThatHangsIsReplacedInTheEnd) {
+  for (const bool in_time : {true, false}) {
+    auto settings = members(38);
+    settings.workers_of_n2 = 2;
+    ClusterInProcess c(settings);
+    ASSERT_TRUE(c.boot()) << c.describe();
+    begin_transfers(c);
+    c.run_for(20ms);
+    c.kill(0);
+    ASSERT_TRUE(c.run_until([&] { return c.state(1) == GroupState::requesting; }, 1s)) << c.describe();
+    c.pause_worker(1, 1, in_time ? 1s : 8s);
+    ASSERT_TRUE(c.run_until([&] { return c.state(1) == GroupState::claiming; }, 1s)) << c.describe();
+    if (in_time) {
+      c.run_for(2s);
+      EXPECT_EQ(c.owner(), size_t{1}) << c.describe();
+      expect_done(c);
+    } else {
+      EXPECT_TRUE(becomes_owner(c, 2, 4s)) << c.describe();
+      EXPECT_TRUE(said(c, 1, "worker 1 of this node has made no progress for")) << c.describe();
+      c.run_for(6s);
+      EXPECT_EQ(c.owner(), size_t{2}) << c.describe();
+      EXPECT_EQ(c.most_voices(), 1U) << c.describe();
+    }
+  }
+}
+
 TEST(Members, AnOwnerThatIsCutOffOrHalfCutOffIsReplacedByOne) {
   using C = ClusterInProcess;
   for (const int way : {0, 1, 2}) {  // both directions, what it hears, what it says

@@ -54,6 +54,9 @@ void Engine::upkeep(Instant now, uint32_t slots_most) {
     // A proxied session is idle when both its legs are.
     if (c.partner != kNone && now_ms - legs_[c.partner].active_ms <= to_ms(service->idle_timeout)) continue;
     if (c.state == State::time_wait) continue;
+    // What a takeover left silent for so long to accept any timestamp (RFC 7323 section 5.5): nobody knows
+    // since when it has really been idle, until it speaks.
+    if (c.adopted && timestamp_is_outdated(c, now)) continue;
     if (!c.resumed) {
       // What came last before a crash was perhaps not recorded: the time begins anew.
       resume(c, leg, now);

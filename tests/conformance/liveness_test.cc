@@ -78,6 +78,30 @@ TEST(KeepAlive, AnswersDoNotCountAsUse) {
   EXPECT_EQ(s.left(), "R. 1:1 ack 1");
 }
 
+// Of a peer that nothing was recorded of for 24 days a successor knows neither when it was heard nor its
+// clock.
+TEST(IdleTimeout, WaitsForAPeerThatASuccessorKnowsNothingNewOf) {
+  ProfileSettings settings = plain_settings();
+  settings.idle_timeout = 100s;
+  settings.failover = Failover::never;  // it takes over itself
+  Script s(settings);
+  s.establish("mss 1000 sackok ts 100 0");
+  tcp::Engine& engine = s.engine();
+  engine.give_up(0);
+  engine.lie_down(0);
+  s.wait(25 * 24h);
+  engine.take_over(0, Epoch{}, s.host().now(), 0ms);
+  s.wait(200s);
+  ASSERT_NE(s.connection(), nullptr);
+  s.left();
+  s.arrives(". 1:1001 ack 1 ts 2160000100 0");
+  EXPECT_EQ(s.left(), ". 1:1 ack 1001 ts 2160000100");
+  s.wait(98s);
+  EXPECT_NE(s.connection(), nullptr);
+  s.wait(5s);
+  EXPECT_EQ(s.connection(), nullptr);
+}
+
 TEST(KeepAlive, AStandbyIsSilentAndASuccessorAsksAtOnce) {
   ProfileSettings settings = with_keepalive();
   settings.failover = Failover::never;  // it takes over itself

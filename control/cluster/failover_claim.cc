@@ -192,8 +192,10 @@ void FailoverMachine::claim(const Epoch& ballot, bool lone, Turn& turn) {
   else if (lost > 0)
     sentence += fmt::format("; {} connections were not protected and are lost", lost);
   if (lone) sentence += "; no gateway, no backend and no other node answers: serving alone";
-  // It is enough that one worker's copies are stale; the others have some that look whole.
-  if (report_.readiness == Readiness::stale) turn.actions.push_back(DropCopies{settings_.group});
+  // It is enough that one worker's copies are stale, or that it has none; the others have some that look
+  // whole. What was handed over is whole, whatever workers have told of it so far.
+  if (report_.readiness == Readiness::stale || (cold && !candidacy_.handed))
+    turn.actions.push_back(DropCopies{settings_.group});
   report_.readiness = Readiness::none;  // from now on: of our standby, and there is none yet
   set_state(GroupState::claiming, fmt::format("epoch {}: {}", text_of(epoch_), takeover.why), turn);
   patience_ends_ = turn.input.now + kPromotionReminder;

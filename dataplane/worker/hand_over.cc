@@ -201,11 +201,13 @@ void Worker::tell_released(tcp::GroupIndex group) {
 }
 
 // The legs wake as they stood at the owner, and it becomes our standby without a snapshot: it is told to be
-// before control says so, for what happens in between must be mirrored as well. Unless control has named
-// another one already: workers that are not the first hear of the promotion last.
+// before control says so, for what happens in between must be mirrored as well. Unless it has a new life that
+// knows nothing of them, or control has named another one already: workers that are not the first hear of the
+// promotion last.
 void Worker::receive_group(tcp::GroupIndex group, Epoch epoch, Instant now) {
   GroupMirror& mirror = mirrors_[group];
   const PeerNode giver = *peer_of(mirror.epoch.node);
+  const BootId gave = mirror.incoming.front().channel->from_boot();
   engine_.receive_hand_over(group, epoch, now, settings_.reset_hold);
   bool leaves = false;
   for (IncomingStream& stream : mirror.incoming) {
@@ -217,12 +219,13 @@ void Worker::receive_group(tcp::GroupIndex group, Epoch epoch, Instant now) {
   told_released_[group] = 0;
   close_streams(group, now);
   const bool is_other_named = mirror.standby.workers != 0 && mirror.standby != giver;
-  if (!is_other_named) mirror.standby = giver;
+  const bool inherits = giver.boot == gave && !is_other_named;
+  if (inherits) mirror.standby = giver;
   mirror.open_at = now;
   mirror.settles_until = now + kSettle;
-  if (leaves) leaving_boot_ = giver.boot;
+  if (leaves) leaving_boot_ = gave;
   using Beginning = mirror::OwnerLog::Beginning;
-  open_streams(group, now, is_other_named ? Beginning::anew : Beginning::inherited);
+  open_streams(group, now, inherits ? Beginning::inherited : Beginning::anew);
 }
 
 // What the owner passes on may be here before its release is; what comes directly, before what is passed on.

@@ -179,8 +179,9 @@ class Engine {
   void keep_no_more(Connection& c);  // there is no log that they would wait for
   // The former owner keeps its legs as the mirror of its successor; those without protection go.
   void lie_down(GroupIndex group);
-  // The voice is back without a takeover: deadlines that passed in silence are looked at again.
-  void speak_again(GroupIndex group);
+  // The voice is back without a takeover: deadlines that passed in silence are looked at again, and peers
+  // that spoke lately are given a segment to answer.
+  void speak_again(GroupIndex group, Instant now);
 
   // -- upkeep: idle timeouts, release of soft state; looks at no more than `slots_most` slots per call
   // (upkeep.cc)
@@ -389,6 +390,7 @@ class Engine {
   void count_leg(const Connection& c);
 
   // takeover.cc
+  bool moved_lately(const Connection& c, Instant now) const;  // within 5 s
   void resume(Connection& c, uint32_t leg, Instant now);
   void tell_if_open(Connection& c, uint32_t leg, Instant now);
 

@@ -5,14 +5,11 @@
 #include "dataplane/tcp/engine.h"
 
 namespace understudy::tcp {
-namespace {
 
-bool moved_lately(const Connection& c, uint32_t now_ms) {
+bool Engine::moved_lately(const Connection& c, Instant now) const {
   constexpr uint32_t kLatelyMs = 5000;
-  return now_ms - c.active_ms < kLatelyMs;
+  return engine_ms(now) - c.active_ms < kLatelyMs;
 }
-
-}  // namespace
 
 void Engine::take_over(GroupIndex index, Epoch epoch, Instant now, Duration reset_hold) {
   Group& group = groups_[index];
@@ -43,8 +40,7 @@ void Engine::discard_legs(GroupIndex index) {
 void Engine::resume(Connection& c, uint32_t leg, Instant now) {
   c.resumed = true;
   // Who has been in TIME-WAIT for a while has acknowledged the FIN, or will be asked for it once more.
-  const bool owes_word =
-      is_synchronised(c.state) && (c.state != State::time_wait || moved_lately(c, engine_ms(now)));
+  const bool owes_word = is_synchronised(c.state) && (c.state != State::time_wait || moved_lately(c, now));
   const bool planned = groups_[c.group].handed_over;  // without soft state nothing was in flight
   if (!planned && !timestamp_is_outdated(c, now)) c.active_ms = engine_ms(now);
   ++counters_.resumed;
@@ -119,7 +115,7 @@ bool Engine::sweep(Instant now, uint32_t legs) {
     const bool owes_data = !is_synchronised(c.state) || our_fin_unacknowledged(c.state) ||
                            (!over && c.tx != kNone && (pipes_[c.tx].held() > 0 || pipes_[c.tx].fin));
     const bool planned = groups_[c.group].handed_over;  // nobody waits for a sign of life
-    const bool second = over || (!planned && moved_lately(c, engine_ms(now)));
+    const bool second = over || (!planned && moved_lately(c, now));
     if (!owes_data && !(sweep_.pass == 1 && second)) continue;
     resume(c, leg, now);
     --legs;

@@ -75,6 +75,30 @@ TEST(Members, AnOwnerThatSleptFindsItselfReplaced) {
   }
 }
 
+// It is silent for a moment and nobody takes over; what it was told meanwhile is lost. A backend says its
+// reset once, and the client waits for that backend's bytes.
+TEST(Members, AnOwnerThatSpeaksAgainLearnsOfAResetThatItMissed) {
+  unsigned spoke_again = 0;
+  for (Duration away = 80ms; away <= 100ms; away += 2ms) {
+    ClusterInProcess c(members(35));
+    ASSERT_TRUE(c.boot()) << c.describe();
+    c.backend(0).reading = c.backend(1).reading = false;  // so that nobody has anything to say
+    const StreamEnd& client = c.transfer(0, kMegabyte);
+    c.run_for(30ms);
+    c.pause(0);
+    c.run_for(away / 2);
+    for (size_t b = 0; b < 2; ++b)
+      for (const auto& end : c.backend(b).ends())
+        if (!end->closed) c.backend(b).engine().abort(end->leg.index, c.now());
+    c.run_for(away - away / 2);
+    c.resume(0);
+    EXPECT_TRUE(c.run_until([&] { return client.closed; }, 1s)) << c.describe();
+    EXPECT_EQ(client.reason, tcp::CloseReason::reset_by_peer) << c.describe();
+    spoke_again += said(c, 0, "owner again, epoch unchanged");
+  }
+  EXPECT_GT(spoke_again, 0U);
+}
+
 // Another worker's heartbeats would keep the lease alive.
 TEST(Members, AnOwnerWithAWorkerThatHangsIsReplaced) {
   uint64_t seed = 36;

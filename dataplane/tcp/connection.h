@@ -127,4 +127,9 @@ inline uint64_t receive_offset_of(const Connection& c, Seq seq, uint64_t near) {
   return near + static_cast<uint64_t>(static_cast<int64_t>(seq - receive_seq_of(c, near)));
 }
 
+// The furthest that the peer may believe it may send: what was advertised, rounded up to the window's unit.
+inline Seq receive_limit(const Connection& c) {
+  return later_of(c.rcv.edge, c.rcv.edge_sent);
+}
+
 }  // namespace understudy::tcp

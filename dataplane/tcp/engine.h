@@ -243,12 +243,6 @@ class Engine {
   void receive_without_connection(Arrival& arrival, const FlowKey& key);
   void receive_on(uint32_t leg, Arrival& arrival);
   void receive_in_syn_sent(Connection& c, uint32_t leg, Arrival& arrival);
-  bool segment_acceptable(Connection& c, const wire::TcpSegment& s, Instant now);
-  bool check_timestamps(Connection& c, const wire::TcpSegment& s, Instant now);
-  bool timestamp_is_outdated(const Connection& c, Instant now) const;
-  bool check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
-  bool check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
-  void challenge(Connection& c, uint32_t leg, Instant now);
   Seq last_ack_decided(const Connection& c) const;
   bool process_ack(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   void process_window(Connection& c, const wire::TcpSegment& s);
@@ -257,6 +251,14 @@ class Engine {
   void process_fin(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
   void accept_fin(Connection& c, uint32_t leg, Instant now);
   const Service* find_listener(const IpAddress& address, PortNumber port) const;
+
+  // validation.cc
+  bool segment_acceptable(Connection& c, const wire::TcpSegment& s, Instant now);
+  bool check_timestamps(Connection& c, const wire::TcpSegment& s, Instant now);
+  bool timestamp_is_outdated(const Connection& c, Instant now) const;
+  bool check_reset(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
+  bool check_syn(Connection& c, uint32_t leg, const wire::TcpSegment& s, Instant now);
+  void challenge(Connection& c, uint32_t leg, Instant now);
 
   // admission.cc
   void admit(Arrival& arrival, const FlowKey& key, GroupIndex group, const Service& service);
@@ -337,19 +339,21 @@ class Engine {
   void send_fin(Connection& c, uint32_t leg, Soft& soft, Instant now);
   void send_acknowledgements(Connection& c, Soft& soft, Instant now);
   bool send_data(Connection& c, Soft& soft, Seq seq, uint32_t length, uint8_t flags, Instant now);
+  void record_sent(Soft& soft, Seq seq, uint32_t length, Instant now);
+  bool split_sent(Soft& soft, uint32_t at, uint32_t length);
+  void note_fin_sent(Connection& c, uint32_t leg);
+  bool window_update_due(const Connection& c) const;
+  uint32_t send_allowance(const Connection& c, const Soft& soft) const;
+
+  // emission.cc
   bool send_empty(Connection& c, Soft* soft, Seq seq, uint8_t flags, Instant now);
   void emit(Connection& c, Soft* soft, rte_mbuf* frame, Seq seq, uint8_t flags, Instant now);
   void send_reset(const FlowKey& key, Seq seq, Seq ack, uint8_t flags);
   void send_reset(const Connection& c, Instant now);
   void send_without_leg(wire::TcpSegmentToSend segment);
   void hand_out(rte_mbuf* frame, const FlowKey& key, Origin origin);
-  void record_sent(Soft& soft, Seq seq, uint32_t length, Instant now);
-  bool split_sent(Soft& soft, uint32_t at, uint32_t length);
-  void note_fin_sent(Connection& c, uint32_t leg);
   uint8_t type_of_service(const Connection& c) const;
   uint16_t window_to_advertise(const Connection& c, bool is_syn) const;
-  bool window_update_due(const Connection& c) const;
-  uint32_t send_allowance(const Connection& c, const Soft& soft) const;
 
   // timers.cc
   void arm(Connection& c, Soft& soft);

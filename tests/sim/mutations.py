@@ -39,14 +39,14 @@ MUTATIONS = [
     Mutation(
         "acknowledge_before_commit",
         "acknowledges what the standby may not have",
-        "dataplane/tcp/output.cc",
+        "dataplane/tcp/emission.cc",
         "if (flags & wire::kAck) segment.ack = c.rcv.committed;",
         "if (flags & wire::kAck) segment.ack = (c.rcv.committed = c.rcv.nxt);",
     ),
     Mutation(
         "advertise_before_commit",
         "advertises a right edge that the standby may not know",
-        "dataplane/tcp/output.cc",
+        "dataplane/tcp/emission.cc",
         "std::max(0, c.rcv.committed_edge - c.rcv.committed));",
         "std::max(0, c.rcv.edge - c.rcv.committed));",
     ),

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import pathlib
-import shutil
 import signal
 import sys
 
@@ -37,14 +36,8 @@ def lab(options, *arguments):
         print(trial.lab("up", *arguments), flush=True)
         yield
     finally:
-        keep_logs(options.keep_logs)
+        trial.keep_logs(options.keep_logs)
         trial.take_down()
-
-
-def keep_logs(directory):
-    if directory and system.RUN.exists():
-        for source in [*system.RUN.glob("*.log"), *system.RUN.glob("*.yaml"), *system.RUN.glob("*/error.log")]:
-            shutil.copy(source, pathlib.Path(directory) / "-".join(source.relative_to(system.RUN).parts))
 
 
 def check_outcome(outcome, gap_limit_ms=GAP_LIMIT_MS):

@@ -1,13 +1,14 @@
-"""What can happen to a cluster of three nodes or five, each as a fault that can be run alone while a download and an upload
-are under way: what is done, whether the group is to change its owner, and what has to hold afterwards. Then the switch's
-tables must have moved with the owner and never back, and all nodes tell the same story in the same words."""
+"""What can happen to a cluster of two nodes (under `etcd` only), three or five, each as a fault that can be run alone while a
+download and an upload are under way: what is done, whether the group is to change its owner, and what has to hold
+afterwards. Then the switch's tables must have moved with the owner and never back, and all nodes tell the same story in the
+same words."""
 
 import dataclasses
 import re
 import time
 import typing
 
-from . import configuration, faults, nodes, replay, switch, system, topology, trial, words
+from . import configuration, etcd, faults, nodes, replay, switch, system, topology, trial, words
 from .system import LabError
 
 AWAY_SECONDS = 1.5
@@ -18,6 +19,11 @@ RECORDED_SECONDS = 0.5
 REPLAYED_SECONDS = 2
 APART_SECONDS = 1
 SPLIT_SECONDS = 4  # longer than a node without copies waits before it asks for the group, too
+GIVES_AGAIN_SECONDS = 10  # kYieldAgainAfter of control/cluster/controller_reach.cc
+FIRST_TIMEOUT_MS = 400  # of a peer whose segments nobody acknowledges: a tail-loss probe, and then its RTO
+ETCD_AWAY_SECONDS = 1
+ETCD_FIRST_SECONDS = 0.3
+DETECTED_SECONDS = 0.1  # a node that was killed is missed by then, and its successor asks
 REFUSED_SHARE_LEAST = 0.9
 TOO_BUSY_MS = 60  # an owner loses its lease, or is suspected, when a majority is away for not much longer
 
@@ -31,6 +37,7 @@ class Scene:
     sizes: dict  # of the logs
     wrong: list = dataclasses.field(default_factory=list)  # sentences of the fault's own checks
     notes: list = dataclasses.field(default_factory=list)
+    lost: typing.Optional[float] = None  # when the owner was killed, stopped or cut off
 
     @property
     def third(self):
@@ -43,7 +50,13 @@ class Fault:
     act: typing.Callable  # of a scene; heals what it has cut
     moves: typing.Optional[bool]  # the group has another owner afterwards; None: it may
     once: bool = True  # by a single change of owner, or without any
-    nodes: int = 3  # of the cluster
+    nodes: int = 2  # that it needs
+    gives: bool = False  # the owner gives the group away by itself, which it does once in a while only
+    arbiters: tuple = ("members", "etcd")
+
+    def cluster(self, arbiter, wished):
+        """How many nodes the lab has for it."""
+        return max(self.nodes, 3 if arbiter == "members" else wished)
 
 
 def group():
@@ -76,6 +89,11 @@ def cast():
     return scene
 
 
+def all_networks():
+    """Etcd's too, where there is one."""
+    return (*topology.NETWORKS, etcd.NETWORK) if etcd.exists() else topology.NETWORKS
+
+
 def away(begin, end, seconds=AWAY_SECONDS):
     begin()
     time.sleep(seconds)
@@ -88,6 +106,18 @@ def cut(networks, name, direction=None, seconds=AWAY_SECONDS):
 
 def stop(name, seconds):
     away(lambda: nodes.send(name, nodes.signal.SIGSTOP), lambda: nodes.send(name, nodes.signal.SIGCONT), seconds)
+
+
+def kill_owner(scene):
+    scene.lost = nodes.kill(scene.owner)
+
+
+def cut_owner(networks, direction=None):
+    """A fault's act. `networks`: a function, for it depends on the lab that stands."""
+    def act(scene):
+        scene.lost = time.monotonic()
+        cut(networks(), scene.owner, direction)
+    return act
 
 
 def restart(name):
@@ -110,18 +140,20 @@ def wake(scene, how):
 
 
 def pause(scene):
-    nodes.send(scene.owner, nodes.signal.SIGSTOP)
+    scene.lost = nodes.send(scene.owner, nodes.signal.SIGSTOP)
     time.sleep(AWAY_SECONDS)
     wake(scene, lambda: nodes.send(scene.owner, nodes.signal.SIGCONT))
 
 
 def pull_cables(scene):
-    for network in topology.NETWORKS:  # the mirror's last, or the standby is given up before the owner is away
+    scene.lost = time.monotonic()
+    cables = [network for network in (etcd.NETWORK, *topology.NETWORKS) if network in all_networks()]
+    for network in cables:  # the mirror's last, or the standby is given up before the owner is away
         faults.unplug(network, scene.owner)
     time.sleep(AWAY_SECONDS)
 
     def plug():
-        for network in topology.NETWORKS:
+        for network in cables:
             faults.plug(network, scene.owner)
     wake(scene, plug)
 
@@ -130,14 +162,14 @@ def member_restarts(scene):
     restart(scene.third)
     wait_for(scene.third, "standby(")
     trial.wait_synced()
-    nodes.kill(scene.owner)
+    kill_owner(scene)
 
 
 def standby_cut_then_kill(scene):
     faults.cut("peer", scene.standby)
     wait_for(scene.third, "standby(synced)")
     wait_for(scene.owner, "owner(protected)")
-    nodes.kill(scene.owner)
+    kill_owner(scene)
     wait_for(scene.third, "owner(")  # and not the one that is out of date
     faults.heal("peer", scene.standby)
 
@@ -158,20 +190,20 @@ def no_majority_before(scene):
     nodes.kill(scene.third)
     time.sleep(0.3)
     trial.wait_synced()
-    nodes.kill(scene.owner)
+    kill_owner(scene)
     time.sleep(1)
     nodes.start(scene.third)
 
 
 def no_majority_during(scene):
-    nodes.kill(scene.owner)
+    kill_owner(scene)
     nodes.kill(scene.third)
     time.sleep(0.5)
     nodes.start(scene.third)
 
 
 def no_majority_after(scene):
-    nodes.kill(scene.owner)
+    kill_owner(scene)
     wait_for(scene.standby, "owner(")
     nodes.kill(scene.third)
     time.sleep(0.5)
@@ -186,7 +218,36 @@ def standby_dies_in_resync(scene):
 
 def owner_dies_in_hand_over(scene):
     nodes.ask(scene.owner, f"failover group {group()} to {scene.standby}", 0.02)
-    nodes.kill(scene.owner)
+    kill_owner(scene)
+
+
+def etcd_down(_):
+    """Killed; what it has synced to its disk is there again."""
+    away(lambda: etcd.send(nodes.signal.SIGKILL), etcd.start, ETCD_AWAY_SECONDS)
+
+
+def etcd_down_before(scene):
+    etcd.send(nodes.signal.SIGKILL)
+    time.sleep(ETCD_FIRST_SECONDS)
+    kill_owner(scene)
+    time.sleep(ETCD_AWAY_SECONDS)
+    must_have_no_owner(scene)
+    etcd.start()
+    wait_for(scene.standby, "owner(")
+
+
+def etcd_down_during(scene):
+    kill_owner(scene)
+    time.sleep(DETECTED_SECONDS)
+    etcd_down(scene)
+    wait_for(scene.standby, "owner(")
+
+
+def etcd_down_after(scene):
+    kill_owner(scene)
+    wait_for(scene.standby, "owner(")
+    etcd_down(scene)
+    wait_for(scene.standby, "owner(")
 
 
 def slow_owner(scene):
@@ -203,7 +264,7 @@ def very_slow_owner(scene):
 
 def announcements_lost(scene):
     faults.drop_arp("front", True)
-    nodes.kill(scene.owner)
+    kill_owner(scene)
     time.sleep(0.1 + ARP_LOST_SECONDS)  # until it is replaced, and then
     faults.drop_arp("front", False)
 
@@ -229,7 +290,7 @@ def dead_owner_said_again(scene):
     stranger = replay.Stranger()
     stranger.record(RECORDED_SECONDS)
     stranger.begin_to_replay([scene.owner])
-    nodes.kill(scene.owner)
+    kill_owner(scene)
     wait_for(scene.standby, "owner(")
     nodes.start(scene.owner)
     wait_for(scene.owner, "standby(")
@@ -239,20 +300,21 @@ def dead_owner_said_again(scene):
 
 def halves(scene):
     """Four of five are left, and no half is a majority, for longer than those wait who hold no connections. Whoever asks first
-    then: the standby goes on, warm."""
+    then: the standby goes on, warm. Etcd, which everybody reaches, lets it at once."""
     faults.part([scene.standby, scene.others[0]], scene.others[1:])
-    nodes.kill(scene.owner)
+    kill_owner(scene)
     time.sleep(SPLIT_SECONDS)
-    must_have_no_owner(scene)
+    must_have_whom_the_arbiter_allows(scene)
     faults.part()
     wait_for(scene.standby, "owner(")
 
 
 def split_grants(scene):
-    """Nobody hears anybody; then the owner of before and its standby ask at once, and five nodes split their grants."""
+    """Nobody hears anybody; then the owner of before and its standby ask at once, and five nodes split their grants. Under
+    etcd, which everybody reaches, one owns all the time."""
     faults.part(*([name] for name in nodes.names()))
     time.sleep(APART_SECONDS)
-    must_have_no_owner(scene)
+    must_have_whom_the_arbiter_allows(scene)
     faults.part()
     if not system.wait_until(nodes.owner, HEALED_SECONDS, 0.005):
         raise LabError(f"nobody owns the group: {nodes.states(group())}")
@@ -263,33 +325,41 @@ def split_grants(scene):
 def must_have_no_owner(scene):
     found = nodes.states(group())
     if any(says.startswith("owner(") for says in found.values()):
-        scene.wrong.append(f"an owner without a majority: {found}")
+        scene.wrong.append(f"an owner whom the arbiter cannot have allowed: {found}")
+
+
+def must_have_whom_the_arbiter_allows(scene):
+    """While the nodes are apart: nobody has a majority, and etcd has one owner."""
+    if not etcd.exists():
+        must_have_no_owner(scene)
+    elif len(found := nodes.owners_at_once(group())) != 1:
+        scene.wrong.append(f"{' and '.join(found) or 'nobody'} owned the group while the nodes were apart: {nodes.states(group())}")
 
 
 LAN = ("front", "back")
 FAULTS = {
-    "kill": Fault("the owner is killed", lambda s: nodes.kill(s.owner), True),
+    "kill": Fault("the owner is killed", kill_owner, True),
     "pause": Fault("the owner stands still for 1.5 s", pause, True),
     "carrier": Fault("the owner's cables are pulled for 1.5 s", pull_cables, True),
     "peer_cut": Fault("the owner's peer link is cut for 1.5 s", lambda s: cut(["peer"], s.owner), False),
-    "lan_cut": Fault("front and back of the owner are cut for 1.5 s", lambda s: cut(LAN, s.owner), True),
-    "front_cut": Fault("the owner's front network is cut for 1.5 s", lambda s: cut(["front"], s.owner), True),
-    "back_cut": Fault("the owner's back network is cut for 1.5 s", lambda s: cut(["back"], s.owner), True),
-    "all_cut": Fault("all links of the owner are cut for 1.5 s", lambda s: cut(topology.NETWORKS, s.owner), True),
-    "mute": Fault("nothing that the owner sends arrives, for 1.5 s", lambda s: cut(topology.NETWORKS, s.owner, "out"), True),
-    "deaf": Fault("the owner hears nothing for 1.5 s", lambda s: cut(topology.NETWORKS, s.owner, "in"), True),
+    "lan_cut": Fault("front and back of the owner are cut for 1.5 s", cut_owner(lambda: LAN), True, nodes=3, gives=True),
+    "front_cut": Fault("the owner's front network is cut for 1.5 s", cut_owner(lambda: ["front"]), True, nodes=3, gives=True),
+    "back_cut": Fault("the owner's back network is cut for 1.5 s", cut_owner(lambda: ["back"]), True, nodes=3, gives=True),
+    "all_cut": Fault("all links of the owner are cut for 1.5 s", cut_owner(all_networks), True),
+    "mute": Fault("nothing that the owner sends arrives, for 1.5 s", cut_owner(lambda: topology.NETWORKS, "out"), True),
+    "deaf": Fault("the owner hears nothing for 1.5 s", cut_owner(lambda: topology.NETWORKS, "in"), True),
     "deaf_standby": Fault("the standby hears nothing for 1.5 s", lambda s: cut(topology.NETWORKS, s.standby, "in"), False),
     "peer_out_cut": Fault("the owner's peer link carries nothing out", lambda s: cut(["peer"], s.owner, "out"), False),
     "peer_in_cut": Fault("the owner's peer link carries nothing in", lambda s: cut(["peer"], s.owner, "in"), False),
-    "member_restart": Fault("a member restarts, then the owner is killed", member_restarts, True),
-    "stale_standby": Fault("the standby is cut off the peer link, then the owner is killed", standby_cut_then_kill, True),
+    "member_restart": Fault("a member restarts, then the owner is killed", member_restarts, True, nodes=3),
+    "stale_standby": Fault("the standby is cut off the peer link, then the owner is killed", standby_cut_then_kill, True, nodes=3),
     "bad_peer_link": Fault("the peer link loses 30 %, reorders, doubles and damages", bad_peer_link, None, False),
     "replayed": Fault("frames of all nodes are recorded, and said again for 2 s", frames_said_again, False),
     "replayed_owner": Fault("the owner is killed and restarted while a recording of it is played", dead_owner_said_again, True),
     "slow_peer_link": Fault("the peer link is slower than the traffic", slow_peer_link, False),
-    "no_majority_before": Fault("a member is down when the owner is killed, and back 1 s later", no_majority_before, True),
-    "no_majority_during": Fault("owner and a member are killed at once, the member is back 0.5 s later", no_majority_during, True),
-    "no_majority_after": Fault("a member is killed right after the takeover, and back 0.5 s later", no_majority_after, True, False),
+    "no_majority_before": Fault("a member is down when the owner is killed, and back 1 s later", no_majority_before, True, nodes=3),
+    "no_majority_during": Fault("owner and a member are killed at once, the member is back 0.5 s later", no_majority_during, True, nodes=3),
+    "no_majority_after": Fault("a member is killed right after the takeover, and back 0.5 s later", no_majority_after, True, False, nodes=3),
     "crash_in_resync": Fault("the standby restarts, and again while it is being synced", standby_dies_in_resync, False),
     "crash_in_hand_over": Fault("the owner is killed while it hands over", owner_dies_in_hand_over, True),
     "slow": Fault("the owner stands still for 10, 30, 100 and 300 ms", slow_owner, None, False),
@@ -297,6 +367,13 @@ FAULTS = {
     "arp_lost": Fault("the owner is killed, and no ARP passes for 150 ms", announcements_lost, True),
     "halves": Fault("the owner of five is killed, the others are in halves for 4 s", halves, True, nodes=5),
     "split_grants": Fault("five nodes hear nothing of each other for 1 s, then two ask", split_grants, None, nodes=5),
+    "all_but_etcd_cut": Fault("the owner is cut off everything but etcd for 1.5 s", cut_owner(lambda: topology.NETWORKS), True, arbiters=("etcd",)),
+    "standby_cut": Fault("the standby is cut off everything but etcd for 1.5 s", lambda s: cut(topology.NETWORKS, s.standby), False, arbiters=("etcd",)),
+    "etcd_cut": Fault("the owner is cut off etcd for 1.5 s", lambda s: cut([etcd.NETWORK], s.owner), False, arbiters=("etcd",)),
+    "etcd_down": Fault("etcd is down for 1 s, and nobody needs it", etcd_down, False, arbiters=("etcd",)),
+    "etcd_down_before": Fault("etcd is down when the owner is killed, and back 1 s later", etcd_down_before, True, arbiters=("etcd",)),
+    "etcd_down_during": Fault("the owner is killed, and etcd as soon as its standby asks it, for 1 s", etcd_down_during, True, False, arbiters=("etcd",)),
+    "etcd_down_after": Fault("etcd is killed right after the takeover, and back 1 s later", etcd_down_after, True, False, arbiters=("etcd",)),
 }
 
 
@@ -343,10 +420,39 @@ def wrong_with_owners(fault, scene, heir, table):
     return wrong
 
 
+def wrong_with_gap(scene, heir, table, gap_ms):
+    """A sentence if a transfer stood still for longer than the loss of its owner explains.
+
+    While nobody owns the group, a peer says its oldest segment again at intervals that double (RFC 6298): about 0.2, 0.6, 1.4
+    and 3.0 s after the loss. A successor acknowledges at once what it has, and says its own again; but a peer of whose
+    segments in flight it has none (often, not always) waits for its next try. That comes after at most as long again as the
+    group was without an owner. So a majority that is back after 1.3 s costs 1.3 or 1.4 s, and one that is back after 1.7 s costs
+    1.7 or 3.0 s. In `no_majority_before` it is missing for 1 s, for what a node takes to start (0.45 s, and 0.6 s beside the
+    transfers), and for the lease for which a member that has restarted grants nothing: just there the one becomes the other."""
+    first_word = table.first_move(heir, scene.lost)
+    if first_word is None:
+        return []
+    silent_ms = (first_word - scene.lost) * 1000
+    scene.notes.append(f"{heir} spoke after {silent_ms:.0f} ms")
+    if gap_ms <= 2 * silent_ms + FIRST_TIMEOUT_MS:
+        return []
+    return [f"a transfer stood still for {gap_ms:.0f} ms, although {heir} spoke after {silent_ms:.0f} ms"]
+
+
+given = {}  # node -> when it has given the group away
+
+
+def wait_until_it_gives(fault, owner):
+    """Before the transfers."""
+    if fault.gives and owner in given:
+        time.sleep(max(0, given[owner] + GIVES_AGAIN_SECONDS - time.monotonic()))
+
+
 def run(name):
     """One fault amid two transfers; whatever was cut or killed is whole again afterwards."""
     fault = FAULTS[name]
     scene = cast()
+    wait_until_it_gives(fault, scene.owner)
     upload, transfers = trial.begin_transfers("client", None, 80)
     trial.wait_for_share(transfers, 0.1)
     trial.wait_synced()
@@ -358,13 +464,18 @@ def run(name):
         wrong = scene.wrong + trial.verdict(*results, upload)
         wrong += [f"the {result['direction']} was reset" for result in results if result["reset"]]
         heir = trial.owner_now(HEALED_SECONDS)
+        if fault.gives:
+            given[scene.owner] = time.monotonic()
         others_away = longest_absence_ms([node for node in nodes.names() if node != scene.owner], scene.sizes)
+        gap_ms = max(result["longest_gap_ms"] for result in results)
         if others_away < TOO_BUSY_MS:
             wrong += wrong_with_owners(fault, scene, heir, table)
+            if fault.once and scene.lost is not None and heir != scene.owner:
+                wrong += wrong_with_gap(scene, heir, table, gap_ms)
     dead = [node for node in nodes.names() if not nodes.processes(node)]
     if dead:
         trial.bring_back(*dead, seconds=HEALED_SECONDS)
     cast()
     wrong += words.differences(group())
-    return Outcome(max(result["longest_gap_ms"] for result in results), wrong, was_protected,
+    return Outcome(gap_ms, wrong, was_protected,
                    f"{scene.owner} -> {heir}" if heir != scene.owner else f"{heir} stays", scene.notes, others_away)

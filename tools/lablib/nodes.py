@@ -179,6 +179,15 @@ def owner(group=None):
     return owners[0] if owners else None
 
 
+def owners_at_once(group):
+    """The nodes that own the group at one and the same moment: the one between two rounds of questions, through which each of
+    them has owned it under one epoch."""
+    def seen():
+        return {name: view[group]["epoch"] for name, view in views().items() if view and view.get(group, {}).get("owner")}
+    before, after = seen(), seen()
+    return [name for name, epoch in before.items() if after.get(name) == epoch]
+
+
 def all_synced():
     """Every group has one owner, that owner is protected, and a standby says that it is synced; so has what stays of one."""
     seen_by = views()

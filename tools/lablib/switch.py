@@ -113,6 +113,10 @@ class Whereabouts:
             attributes = attributes[max(4, (length + 3) & ~3):]
         return None
 
+    def first_move(self, to, since):
+        """When the tables of either network first held the group to be behind that node, from a moment on; None: never."""
+        return min((when for when, _, node in self.moves if node == to and when >= since), default=None)
+
     def path(self, network, first):
         """The nodes behind which the group was held to be, one after the other, from `first` on."""
         nodes = [first] + [node for _, where, node in self.moves if where == network]

@@ -5,6 +5,7 @@ import json
 import mmap
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,14 @@ def take_down():
         lab("down")
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def keep_logs(directory):
+    """Copies what the nodes, and what stands around them, have logged so far, and their configuration."""
+    if directory and RUN.exists():
+        os.makedirs(directory, exist_ok=True)
+        for source in [*RUN.glob("*.log"), *RUN.glob("*.yaml"), *RUN.glob("*/error.log")]:
+            shutil.copy(source, os.path.join(directory, "-".join(source.relative_to(RUN).parts)))
 
 
 def client(place, module, *words):

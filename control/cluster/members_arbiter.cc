@@ -117,16 +117,21 @@ void MembersArbiter::claim(const Claim& claim, Instant now) {
                                 .cold = claim.cold,
                                 .void_from = group.void_from};
   group.asked = std::max(group.asked, claim.ballot);
-  group.asking.emplace(Asking{.candidate = VoteCandidate(votes_, request, now),
-                              .question = ++questions_,
-                              .renews = group.owned && group.owned->epoch == claim.ballot,
-                              .repeat_at = now + settings_.repeat,
-                              .quiet_since = now});
-  send_request(claim.group, *group.asking);
+  group.asking.reset();
+  pose(claim.group, group, request, now);
+}
+
+void MembersArbiter::pose(GroupId id, Group& group, const TakeoverRequest& request, Instant now) {
+  group.asking = Asking{.candidate = VoteCandidate(votes_, request, now),
+                        .question = ++questions_,
+                        .renews = group.owned && group.owned->epoch == request.ballot,
+                        .is_recorded = group.asking && group.asking->has_grants,
+                        .repeat_at = now + settings_.repeat,
+                        .quiet_since = now};
+  send_request(id, *group.asking);
   const TakeoverAnswer own = group.member.ask(request, now, holder_lives(group, settings_.self, now));
   const uint32_t question = group.asking->question;
-  when_kept([=, this, id = claim.group](Instant then) { hear(id, settings_.self, question, own, then); },
-            now);
+  when_kept([=, this](Instant then) { hear(id, settings_.self, question, own, then); }, now);
 }
 
 void MembersArbiter::hear(GroupId id, NodeId from, uint32_t question, const TakeoverAnswer& answer,
@@ -156,7 +161,7 @@ void MembersArbiter::weigh(GroupId id, Group& group, Instant now) {
   asking.has_grants = true;
   asking.quiet_since = now;
   asking.repeat_at = kNever;
-  if (asking.renews) return grant(id, group);
+  if (asking.renews || asking.is_recorded) return grant(id, group);
   begin_record(id, group, {.epoch = asking.candidate.request().ballot, .version = 1, .standby = NodeId()},
                now);
 }
@@ -178,11 +183,12 @@ void MembersArbiter::hear_recorded(GroupId id, NodeId from, const InSyncRecord& 
   recording.done = true;
   recording.repeat_at = now + kRecordReminder;
   if (group.asking && group.asking->has_grants && group.asking->candidate.request().ballot == record.epoch) {
-    if (now < group.asking->candidate.lease_until())
-      grant(id, group);
-    else
-      deny(id, group, "the members were too slow");
-    return;
+    TakeoverRequest request = group.asking->candidate.request();
+    if (group.asking->candidate.lease_until() - now >= settings_.lease / 2) return grant(id, group);
+    // By the record we are in sync with ourselves.
+    request.followed = request.ballot;
+    request.cold = false;
+    return pose(id, group, request, now);
   }
   verdicts_.push_back({.kind = Verdict::Kind::recorded,
                        .group = id,

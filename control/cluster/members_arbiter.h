@@ -31,6 +31,9 @@ struct KeptMemory {
 // A claim takes two exchanges: requests, which a majority (the candidate included) grants, and then the new
 // owner's in-sync set, itself alone, which a majority records. The second one is there because an owner
 // without a standby acknowledges at once: from then on nobody may resume what the owner before it had left.
+// If disks or members were slow and less than half of the lease is left then, the request is made once more,
+// under the same ballot, which takes no disk: whoever begins with the rest of a lease may lose it before a
+// heartbeat has been echoed.
 class MembersArbiter final : public Arbiter {
  public:
   struct Settings {
@@ -75,6 +78,7 @@ class MembersArbiter final : public Arbiter {
     std::optional<VoteReason> own;  // our own answer; on disk
     bool has_grants = false;        // a majority's, and our own among them
     bool renews = false;            // under the ballot that we own
+    bool is_recorded = false;       // the set that we begin with; only the lease is asked for
     Instant repeat_at;
     Instant quiet_since;  // nothing new was answered since
   };
@@ -110,6 +114,7 @@ class MembersArbiter final : public Arbiter {
   std::vector<uint8_t> encode_promises() const;
   void send(const VoteMessage& message);
   void send_request(GroupId id, const Asking& asking);
+  void pose(GroupId id, Group& group, const TakeoverRequest& request, Instant now);
   void send_record(GroupId id, const Recording& recording);
   void note_life(NodeId node, BootId boot, Instant now);
   bool holder_lives(const Group& group, NodeId candidate, Instant now) const;

@@ -396,6 +396,34 @@ TEST(MembersArbiter, NothingIsToldBeforeItIsOnDisk) {
   EXPECT_EQ(kept->at(kGroup)->record, (InSyncRecord{m.epoch(1), 1, NodeId()}));
 }
 
+// Echoes take a heartbeat and its way back; an owner without a lease falls silent for longer than asking
+// costs.
+TEST(MembersArbiter, WhoIsGrantedItLateBeginsWithMostOfALease) {
+  for (const Duration disk : {0ms, 10ms, 25ms, 35ms}) {
+    for (const bool is_cold : {true, false}) {
+      Members m(3);
+      Epoch followed;
+      if (!is_cold) {
+        m.own(1);
+        m[1].record(kGroup, m.epoch(1), NodeId(2), m.now());
+        m.run(50ms);
+        followed = m.epoch(1);
+        m.kill(1);
+        m.run(kEmbargo);
+      }
+      m.disk = disk;
+      m.beats = false;
+      m.ask(2, followed);
+      ASSERT_TRUE(m.run_until([&] { return m.speaks(2); }, kLease + 20ms)) << to_ms(disk);
+      EXPECT_GE(to_ms(m[2].lease_until(kGroup, m.epoch(2)) - m.now()), to_ms(kLease / 2)) << to_ms(disk);
+      m.beats = true;
+      m.disk = 0ms;
+      m.run(kLease);
+      EXPECT_TRUE(m.speaks(2)) << to_ms(disk);
+    }
+  }
+}
+
 TEST(MembersArbiter, AMemberThatRestartsBetweenTwoElectionsKeepsItsWord) {
   Members m(3);
   m.own(1);

@@ -423,12 +423,12 @@ def wrong_with_owners(fault, scene, heir, table):
 def wrong_with_gap(scene, heir, table, gap_ms):
     """A sentence if a transfer stood still for longer than the loss of its owner explains.
 
-    While nobody owns the group, a peer says its oldest segment again at intervals that double (RFC 6298): about 0.2, 0.6, 1.4
-    and 3.0 s after the loss. A successor acknowledges at once what it has, and says its own again; but a peer of whose
+    While nobody owns the group, a peer says its oldest segment again at intervals that double (RFC 6298): a capture has them
+    0.7, 1.5 and 3.3 s after the loss. A successor acknowledges at once what it has, and says its own again; but a peer of whose
     segments in flight it has none (often, not always) waits for its next try. That comes after at most as long again as the
-    group was without an owner. So a majority that is back after 1.3 s costs 1.3 or 1.4 s, and one that is back after 1.7 s costs
-    1.7 or 3.0 s. In `no_majority_before` it is missing for 1 s, for what a node takes to start (0.45 s, and 0.6 s beside the
-    transfers), and for the lease for which a member that has restarted grants nothing: just there the one becomes the other."""
+    group was without an owner. In `no_majority_before` it is without one for 1.5 to 1.8 s: a majority is missing for 1 s, for
+    what a node takes to start (0.45 s, 0.6 s beside transfers), and for the 81 ms for which a member that has restarted grants
+    nothing. That is just before or after the peers' try at 1.5 s, so transfers stand still for 1.5 to 1.9 s or for 3.2 s."""
     first_word = table.first_move(heir, scene.lost)
     if first_word is None:
         return []

@@ -187,6 +187,7 @@ class World {
   std::vector<char> fault_applied_;
   bool faults_are_over_ = false;    // who ends from now on, asked to before, comes back
   Instant trouble_until_{};         // until then a loss of the owner is the second failure at once
+  Instant owner_hangs_until_{};     // one of its workers does, for longer than others wait
   Instant pools_are_full_until_{};  // until then a node may have no buffer
   Result result_;
 };

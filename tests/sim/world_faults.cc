@@ -140,12 +140,13 @@ void World::excuse_those_whom_nobody_serves() {
   for (const auto& host : hosts_) host->excused = lost_;
 }
 
-// While the standby is in trouble nobody may be lost; if the owner is gone already, everybody is: these are
-// two failures at once, and what is left of the cluster holds no connection that it could vouch for.
+// While the standby is in trouble nobody may be lost; if the owner is gone already, or one of its workers
+// hangs for longer than it may, everybody is: these are two failures at once, and what is left of the cluster
+// holds no connection that it could vouch for.
 void World::note_trouble(Duration lasts) {
   if (settings_.named != nullptr) return;
   trouble_until_ = std::max(trouble_until_, now_ + lasts + kStandbyTrouble);
-  if (!owner()) excuse_everything();
+  if (!owner() || now_ < owner_hangs_until_) excuse_everything();
 }
 
 void World::excuse_everything() {
@@ -312,6 +313,7 @@ bool World::apply_to_node(const Fault& fault, size_t slot) {
     case FaultKind::pause_worker:
       if (fault.lasts > kOutlivedAsOwner) note_losses(slot);
       trouble();
+      if (owner() == slot && fault.lasts > kOutlivedAsOwner) owner_hangs_until_ = now_ + fault.lasts;
       node.pause_worker(random_.below(static_cast<uint32_t>(node.workers())), now_ + fault.lasts);
       break;
     case FaultKind::cut_peer:

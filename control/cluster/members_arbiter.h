@@ -71,6 +71,8 @@ class MembersArbiter final : public Arbiter {
   const VoteMember& member(GroupId group) const { return groups_.at(group).member; }
 
  private:
+  // Of an in-sync set that a majority has and somebody not yet.
+  static constexpr Duration kRecordReminder = 200ms;
   // A question of ours to the members, and then the record of our in-sync set.
   struct Asking {
     VoteCandidate candidate;

@@ -5,13 +5,6 @@
 #include <fmt/format.h>
 
 namespace understudy::etcd {
-namespace {
-
-constexpr size_t kBeatsKept = 64;
-constexpr size_t kAttemptsMax = 64;
-constexpr Duration kReleaseFor = 1s;
-
-}  // namespace
 
 EtcdArbiter::EtcdArbiter(Settings settings, Transport& transport, Instant now)
     : settings_(std::move(settings)), transport_(transport), own_(settings_.own) {
@@ -26,10 +19,6 @@ const std::string& EtcdArbiter::name_of(NodeId node) const {
   static const std::string kUnknown = "?";
   const auto found = std::ranges::find(settings_.nodes, node, &std::pair<NodeId, std::string>::first);
   return found == settings_.nodes.end() ? kUnknown : found->second;
-}
-
-std::string EtcdArbiter::request_id() {
-  return fmt::format("{}-{:016x}-{}", name_of(settings_.self), settings_.boot.value(), ++requests_drawn_);
 }
 
 // ---- what the controller asks for
@@ -87,114 +76,7 @@ Epoch EtcdArbiter::highest(GroupId id) const {
   return highest;
 }
 
-// ---- leases and echoes
-
-Instant EtcdArbiter::lease_by_echo(const Group& group) const {
-  const Owned& owned = *group.owned;
-  Instant echoed = kNever - settings_.lease;
-  for (const NodeId node : group.settings.candidates) {
-    if (node == settings_.self) continue;
-    const auto found = owned.echoed.find(node);
-    echoed = std::min(echoed, found == owned.echoed.end() ? Instant::min() : found->second);
-  }
-  // Alone among the candidates, nobody can contradict us.
-  return echoed == Instant::min() ? Instant::min() : echoed + settings_.lease;
-}
-
-Instant EtcdArbiter::lease_of(const Group& group) const {
-  return std::max(group.owned->lease_by_swap, lease_by_echo(group));
-}
-
-Instant EtcdArbiter::renewal_due(const Group& group) const {
-  const Instant lease = lease_of(group);
-  if (lease == Instant::min()) return lease;
-  const bool by_swap = group.owned->lease_by_swap >= lease_by_echo(group);
-  return lease - (by_swap ? settings_.renew_before_by_swap : settings_.renew_before);
-}
-
-std::string EtcdArbiter::others_of(const Group& group) const {
-  std::string names;
-  for (const NodeId node : group.settings.candidates)
-    if (node != settings_.self) names += fmt::format("{}{}", names.empty() ? "" : " and ", name_of(node));
-  return names;
-}
-
-std::string EtcdArbiter::why_lease_ended(GroupId id) const {
-  const Group& group = groups_.at(id);
-  if (!group.loss.empty()) return group.loss;
-  const std::string others = others_of(group);
-  const std::string since = fmt::format("for {} ms{}", to_ms(settings_.lease),
-                                        group.trouble.empty() ? "" : fmt::format(" ({})", group.trouble));
-  if (others.empty()) return fmt::format("etcd has not renewed its lease {}", since);
-  return fmt::format("neither has {} echoed its heartbeats nor etcd renewed its lease {}", others, since);
-}
-
-Instant EtcdArbiter::lease_until(GroupId id, Epoch epoch) const {
-  const Group& group = groups_.at(id);
-  return group.owned && group.owned->epoch == epoch ? lease_of(group) : Instant::min();
-}
-
-void EtcdArbiter::on_beat_sent(uint32_t number, Instant sent) {
-  beats_[number] = sent;
-  while (beats_.size() > kBeatsKept) beats_.erase(beats_.begin());
-}
-
-void EtcdArbiter::on_beat(const mirror::Heartbeat& beat, Instant received) {
-  for (const mirror::GroupBeat& says : beat.groups) {
-    const auto found = groups_.find(says.group);
-    if (found == groups_.end()) continue;
-    Group& group = found->second;
-    if (group.owned && says.echoed == group.owned->epoch) {
-      const auto sent = beats_.find(says.echo_number);
-      if (sent != beats_.end()) {
-        Instant& newest = group.owned->echoed.try_emplace(beat.node, sent->second).first->second;
-        newest = std::max(newest, sent->second);
-      }
-    }
-    if (says.role == mirror::GroupRole::owner && says.epoch.node == beat.node)
-      hear_owner(group, beat.number, says.epoch, received);
-  }
-}
-
-// Whether it has a lease at the moment is its affair: an echo promises not to swap, and gives it one.
-void EtcdArbiter::hear_owner(Group& group, uint32_t number, Epoch epoch, Instant received) {
-  const bool is_free = !group.owned && !group.asking && group.attempts.empty();
-  if (!is_free || epoch < std::max(group.record.epoch, group.echo_epoch)) return;
-  group.last_echo = std::max(group.last_echo, received);
-  if (epoch == group.echo_epoch && static_cast<int32_t>(number - group.echo_number) <= 0) return;
-  group.echo_epoch = epoch;
-  group.echo_number = number;
-}
-
-void EtcdArbiter::fill(mirror::GroupBeat& beat) const {
-  const auto found = groups_.find(beat.group);
-  if (found == groups_.end()) return;
-  const Group& group = found->second;
-  if (group.owned || group.asking || !group.attempts.empty()) return;
-  beat.echoed = group.echo_epoch;
-  beat.echo_number = group.echo_number;
-}
-
-// When the last lease that the key's owner can have is over.
-Instant EtcdArbiter::free_at(const Group& group) const {
-  const bool nobody = group.revision == 0 || group.record.epoch.node == NodeId();
-  if (nobody || group.record.released || group.record.epoch.node == settings_.self) return Instant::min();
-  // A restarted candidate has seen no revision before its start: what it echoed in its former life is over,
-  // too.
-  const Instant by_echo = group.last_echo == Instant::min() ? Instant::min() : group.last_echo + embargo();
-  return std::max(by_echo, group.first_seen + embargo());
-}
-
-// When it may be claimed so. A node that is in sync needs a moment to find the owner dead and to claim; one
-// that would lose the connections and has waited for longer than that must not come before it.
-Instant EtcdArbiter::free_for(const Group& group, const Claim& claim) const {
-  const Instant free = free_at(group);
-  const NodeId standby = group.record.standby;
-  const bool another_holds = standby != NodeId() && standby != settings_.self && !group.record.released;
-  const Instant owner_lived = std::max(group.last_echo, group.changed);
-  if (!claim.cold || !another_holds || owner_lived == Instant::min()) return free;
-  return std::max(free, owner_lived + settings_.cold_after);
-}
+// ---- what the key says, and what follows
 
 Duration EtcdArbiter::look_period(const Group& group) const {
   return group.owned ? settings_.look_every_as_owner : settings_.look_every;
@@ -217,133 +99,6 @@ bool EtcdArbiter::wants_swap(const Group& group, Instant now) const {
 void EtcdArbiter::bury(Group& group, const Claim& claim) {
   if (group.dead_claims.size() >= kAttemptsMax) group.dead_claims.erase(group.dead_claims.begin());
   group.dead_claims.push_back(claim);
-}
-
-// ---- calls
-
-void EtcdArbiter::read(Group& group, Instant now) {
-  const uint64_t id = ++calls_begun_;
-  group.call = Call{id, CallKind::read, endpoint_, now, now + 2 * settings_.timeout};
-  calls_[id] = group.settings.id;
-  transport_.post(id, endpoint_, kRangePath, range_request(group.settings.key), settings_.timeout);
-}
-
-void EtcdArbiter::swap(Group& group, Record record, Instant now) {
-  if (group.attempts.size() >= kAttemptsMax) return read(group, now);
-  record.request = request_id();
-  group.attempts.push_back({record, now});
-  const uint64_t id = ++calls_begun_;
-  group.call = Call{id, CallKind::swap, endpoint_, now, now + 2 * settings_.timeout};
-  calls_[id] = group.settings.id;
-  transport_.post(id, endpoint_, kTxnPath, swap_request(group.settings.key, group.revision, encode(record)),
-                  settings_.timeout);
-}
-
-void EtcdArbiter::note_endpoint(size_t endpoint, const std::string& trouble) {
-  Endpoint& known = troubled_[endpoint];
-  if (known.trouble.empty() == trouble.empty()) return;
-  known.trouble = trouble;
-  if (trouble.empty()) known.objection.clear();
-  if (trouble.empty())
-    actions_.push_back(
-        cluster::Event{LogLevel::notice, fmt::format("etcd at {} answers again", transport_.name(endpoint))});
-  else
-    actions_.push_back(
-        cluster::Event{LogLevel::warning, fmt::format("etcd at {}: {}", transport_.name(endpoint), trouble)});
-}
-
-void EtcdArbiter::fail(Group& group, const std::string& why, Instant now) {
-  const size_t endpoint = group.call->endpoint;
-  note_endpoint(endpoint, why);
-  group.trouble = fmt::format("etcd at {}: {}", transport_.name(endpoint), why);
-  if (group.asking) group.asking->trouble = group.trouble;
-  if (endpoint == endpoint_) endpoint_ = (endpoint_ + 1) % transport_.endpoints();
-  group.call.reset();
-  group.not_before = now + settings_.retry;
-  group.next_look = std::max(group.next_look, now + look_period(group));
-}
-
-// One that was away may be another when it is back: that is told beside what was told already.
-void EtcdArbiter::refuse(Group& group, const std::string& objection, Instant now) {
-  Endpoint& known = troubled_[group.call->endpoint];
-  if (known.objection != objection) known.trouble.clear();
-  known.objection = objection;
-  fail(group, objection, now);
-}
-
-void EtcdArbiter::take_reply(Group& group, const Reply& reply, Instant now) {
-  if (!group.call || group.call->id != reply.call) return;  // given up already
-  const bool is_swap = group.call->kind == CallKind::swap;
-  if (is_swap && !reply.left) group.attempts.pop_back();  // for certain it has not come to pass
-  if (reply.status == 0) return fail(group, reply.error, now);
-  const auto answer = is_swap ? parse_swap_answer(reply.status, reply.body, group.settings.key)
-                              : parse_range_answer(reply.status, reply.body, group.settings.key);
-  if (!answer) return fail(group, answer.message(), now);
-  if (const auto objection = own_.objection(answer.value().cluster)) return refuse(group, *objection, now);
-  if (answer.value().revision < group.revision)
-    return fail(group,
-                fmt::format("it says revision {} of `{}`, which had revision {} before",
-                            answer.value().revision, group.settings.key, group.revision),
-                now);
-  // A swap that was done makes a new revision, and one that was refused was refused because there is one.
-  if (is_swap && answer.value().revision == group.revision)
-    return fail(group, "it answers a swap with the revision that the key had before", now);
-  own_.accept(answer.value().cluster, actions_);
-  note_endpoint(group.call->endpoint, "");
-  group.trouble.clear();
-  const Call call = *group.call;
-  group.call.reset();
-  group.next_look = now + look_period(group);
-  take_state(group, answer.value(), call, now);
-}
-
-void EtcdArbiter::take_state(Group& group, const Answer& answer, const Call& call, Instant now) {
-  const bool is_new = !group.is_read || answer.revision != group.revision;
-  group.is_read = true;
-  group.read_sent = call.sent;
-  if (is_new) {
-    if (group.first_seen != Instant::min()) group.changed = now;
-    group.revision = answer.revision;
-    group.first_seen = now;
-  }
-  if (answer.swapped) {
-    const Attempt done = group.attempts.back();
-    group.attempts.clear();  // the others compared the same revision
-    group.record = done.record;
-    group.is_foreign = false;
-    succeed(group, done, call.endpoint, now);
-  } else if (is_new) {
-    const auto record = decode_record(answer.value);
-    group.is_foreign = answer.revision != 0 && !record;
-    group.record = record.value_or(Record());
-    const auto ours = std::ranges::find(group.attempts, group.record.request,
-                                        [](const Attempt& attempt) { return attempt.record.request; });
-    const std::optional<Attempt> done =
-        record && ours != group.attempts.end() ? std::optional(*ours) : std::nullopt;
-    group.attempts.clear();  // the key has another revision than they compare
-    if (done) succeed(group, *done, call.endpoint, now);
-  }
-  settle(group, now);
-}
-
-void EtcdArbiter::succeed(Group& group, const Attempt& attempt, size_t endpoint, Instant now) {
-  const Epoch epoch = attempt.record.epoch;
-  const bool is_claim = group.asking && !group.asking->renews && group.asking->claim.ballot == epoch;
-  if (is_claim && !group.owned) group.owned = Owned{.epoch = epoch, .echoed = {}};
-  if (group.owned && group.owned->epoch == epoch) {
-    group.owned->standby = attempt.record.standby;
-    group.owned->lease_by_swap = std::max(group.owned->lease_by_swap, attempt.sent + settings_.lease);
-    if (group.asking && now < lease_of(group))
-      grant(group, fmt::format("etcd at {} has written ballot {}.{} into `{}`, revision {}",
-                               transport_.name(endpoint), epoch.counter, epoch.node.value(),
-                               group.settings.key, group.revision));
-    return;
-  }
-  // A claim that was withdrawn has come to pass after all: whoever comes next need not wait for us.
-  if (epoch.node == settings_.self && !attempt.record.released) {
-    group.to_release = epoch;
-    group.release_until = now + kReleaseFor;
-  }
 }
 
 // What the key says now, against what we are and want.

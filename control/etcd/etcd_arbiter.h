@@ -88,6 +88,8 @@ class EtcdArbiter final : public cluster::Arbiter {
   cluster::Actions take_actions() override { return std::exchange(actions_, {}); }
 
  private:
+  static constexpr size_t kAttemptsMax = 64;  // and of claims that came to nothing
+  static constexpr Duration kReleaseFor = 1s;
   enum class CallKind : uint8_t { read, swap };
   struct Call {
     uint64_t id;

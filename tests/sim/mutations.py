@@ -145,7 +145,7 @@ MUTATIONS = [
     Mutation(
         "skip_the_lease",
         "an owner speaks on when no majority has echoed its heartbeats",
-        "control/cluster/members_arbiter.cc",
+        "control/cluster/members_candidate.cc",
         "return owned && owned->epoch == epoch ? owned->lease.until() : Instant::min();",
         "return owned && owned->epoch == epoch ? kNever : Instant::min();",
         MAJORITY,

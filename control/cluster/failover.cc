@@ -155,8 +155,9 @@ void FailoverMachine::follow(Turn& turn) {
   const HeardOwner& owner = turn.input.owner;
   const bool same = is_followed(owner);
   if (same && is_standby(state_)) return;
-  // An owner whose epoch was superseded: whoever holds live legs of the newer one does not bow to it.
-  if (followed_ && owner.epoch < followed_->epoch && holds_legs()) return;
+  // An owner whose epoch was superseded: whoever holds live legs of the newer one does not bow to it, and
+  // nobody does where an arbiter has granted the newer one.
+  if (followed_ && owner.epoch < followed_->epoch && (settings_.asks || holds_legs())) return;
   if (!same) {
     if (followed_) report_.readiness = Readiness::stale;  // mirrored from somebody else
     if (!followed_ && report_.readiness != Readiness::stale) report_.readiness = Readiness::syncing;

@@ -52,8 +52,9 @@ void FailoverMachine::listen_longer(Turn& turn) {
 }
 
 void FailoverMachine::unfence(Turn& turn) {
-  // Somebody may have claimed with a lower epoch, who did not know ours. One voice: it speaks, we do not.
-  if (turn.around.other_owner) {
+  // Where nobody is asked, somebody may have claimed with a lower epoch, who did not know ours. One voice: it
+  // speaks, we do not. Where an arbiter is asked, who says so under a lower epoch has been replaced by us.
+  if (turn.around.other_owner && !(settings_.asks && turn.around.other_owner->epoch < epoch_)) {
     step_down(*turn.around.other_owner, turn);
     event(LogLevel::warning, fmt::format("{} took over meanwhile", followed_->name), turn);
     return;

@@ -29,12 +29,15 @@ MembersArbiter::MembersArbiter(Settings settings, const KeptMemory& memory, Inst
       promise.reset();
     else if (kept && kept->contains(id))
       promise = kept->at(id);
-    groups_.emplace(id, Group{.member = VoteMember(votes_, promise, now),
-                              .asking = {},
-                              .owned = {},
-                              .recording = {},
-                              .echoed = {},
-                              .holder_heard = {}});
+    Group& group = groups_
+                       .emplace(id, Group{.member = VoteMember(votes_, promise, now),
+                                          .asking = {},
+                                          .owned = {},
+                                          .recording = {},
+                                          .echoed = {},
+                                          .holder_heard = {}})
+                       .first->second;
+    group.wanted = group.promise();
   }
   if (lost)
     actions_.push_back(Event{LogLevel::error,
@@ -53,22 +56,28 @@ const std::string& MembersArbiter::name_of(NodeId node) const {
 
 std::vector<uint8_t> MembersArbiter::encode_promises() const {
   Promises promises;
-  for (const auto& [id, group] : groups_)
-    promises[id] = group.member.has_lost_memory() ? std::nullopt : std::optional(group.member.kept());
+  for (const auto& [id, group] : groups_) promises[id] = group.promise();
   return cluster::encode_promises(promises);
 }
 
-// At once if a restart would find already what has been promised.
-void MembersArbiter::when_kept(std::function<void(Instant)> then, Instant now) {
+// At once if a restart would find already what has been promised for this group: another one's owner does not
+// lose its lease because this one's promise takes the disk a while.
+void MembersArbiter::when_kept(Group& group, std::function<void(Instant)> then, Instant now) {
   auto bytes = encode_promises();
   if (bytes != bytes_wanted_) {
     bytes_wanted_ = std::move(bytes);
     actions_.push_back(Keep{++sequence_, bytes_wanted_});
+    for (auto& [id, each] : groups_) {
+      const auto promise = each.promise();
+      if (promise == each.wanted) continue;
+      each.wanted = promise;
+      each.wanted_sequence = sequence_;
+    }
   }
-  if (sequence_kept_ == sequence_)
+  if (group.wanted_sequence <= sequence_kept_)
     then(now);
   else if (deferred_.size() < kDeferredMax)  // a disk that fails: whoever waits asks again
-    deferred_.push_back({sequence_, std::move(then)});
+    deferred_.push_back({group.wanted_sequence, std::move(then)});
 }
 
 void MembersArbiter::on_kept(uint64_t sequence, bool is_kept, Instant now) {
@@ -112,6 +121,7 @@ void MembersArbiter::on_beat(const mirror::Heartbeat& beat, Instant received) {
     const auto found = groups_.find(says.group);
     if (found == groups_.end()) continue;
     Group& group = found->second;
+    if (lags(group, beat.node, says)) release_again(says.group, group, received);
     if (group.owned && says.echoed == group.owned->epoch)
       group.owned->lease.echoed(beat.node, says.echo_number);
     const bool holds = says.role == mirror::GroupRole::fenced ||
@@ -123,6 +133,7 @@ void MembersArbiter::on_beat(const mirror::Heartbeat& beat, Instant received) {
     const bool owns = says.role == mirror::GroupRole::owner && says.leased && says.epoch.node == beat.node;
     if (!owns || !group.member.hear_owner(says.epoch, received)) continue;
     when_kept(
+        group,
         [&group, epoch = says.epoch, number = beat.number](Instant) {
           if (group.echoed == epoch && static_cast<int32_t>(number - group.echo_number) <= 0) return;
           group.echoed = epoch;
@@ -137,6 +148,14 @@ void MembersArbiter::fill(mirror::GroupBeat& beat) const {
   if (found == groups_.end()) return;
   beat.echoed = found->second.echoed;
   beat.echo_number = found->second.echo_number;
+}
+
+// We hear an owner whom that member does not echo, though we have given up ballots above its epoch.
+bool MembersArbiter::lags(const Group& group, NodeId member, const mirror::GroupBeat& says) const {
+  if (group.given_up.empty() || group.asking || group.owned) return false;
+  if (group.echoed == Epoch() || group.echoed.node == member) return false;
+  return says.echoed != group.echoed ||
+         static_cast<int32_t>(group.echo_number - says.echo_number) > kEchoesBehindMost;
 }
 
 // Somebody else than the candidate, who is in sync as far as this member knows.
@@ -161,7 +180,8 @@ void MembersArbiter::answer(GroupId id, Group& group, const VoteMessage& questio
                             .question = question.question,
                             .answer = given};
   if (given.is_grant())
-    when_kept([this, message](Instant) { send(message); }, now);
+    when_kept(
+        group, [this, message](Instant) { send(message); }, now);
   else
     send(message);
 }
@@ -170,6 +190,7 @@ void MembersArbiter::take_record(GroupId id, Group& group, NodeId from, const In
                                  Instant now) {
   if (record.epoch.node != from || !group.member.record(record)) return;
   when_kept(
+      group,
       [this, id, record](Instant) {
         send({.kind = Kind::recorded, .group = id, .asker = settings_.boot, .record = record});
       },

@@ -73,6 +73,11 @@ class MembersArbiter final : public Arbiter {
  private:
   // Of an in-sync set that a majority has and somebody not yet.
   static constexpr Duration kRecordReminder = 200ms;
+  // A member that is further behind does not echo the owner that we echo: it has not heard, perhaps, that we
+  // gave up a ballot, and would refuse that owner for good.
+  static constexpr int32_t kEchoesBehindMost = 5;
+  static constexpr Duration kReleaseReminder = 200ms;
+  static constexpr size_t kGivenUpMost = 16;  // what a member remembers
   // A question of ours to the members, and then the record of our in-sync set.
   struct Asking {
     VoteCandidate candidate;
@@ -104,15 +109,23 @@ class MembersArbiter final : public Arbiter {
     Epoch void_from;  // see TakeoverRequest
     Epoch echoed;     // what heartbeats may say: it is on disk
     uint32_t echo_number = 0;
-    bool holds = false;                      // this node, connections
+    bool holds = false;                 // this node, connections
+    std::optional<KeptPromise> wanted;  // on disk, or in a Keep that is under way
+    uint64_t wanted_sequence = 0;       // of that Keep
+    std::vector<Epoch> given_up;        // ballots of this life that never owned, since one did
+    Instant release_again;
     std::map<NodeId, Instant> holder_heard;  // who said that it holds some -> when last
+
+    std::optional<KeptPromise> promise() const {
+      return member.has_lost_memory() ? std::nullopt : std::optional(member.kept());
+    }
   };
   struct Deferred {
     uint64_t sequence;
     std::function<void(Instant)> then;
   };
 
-  void when_kept(std::function<void(Instant)> then, Instant now);
+  void when_kept(Group& group, std::function<void(Instant)> then, Instant now);
   std::vector<uint8_t> encode_promises() const;
   void send(const VoteMessage& message);
   void send_request(GroupId id, const Asking& asking);
@@ -129,6 +142,9 @@ class MembersArbiter final : public Arbiter {
   void grant(GroupId id, Group& group);
   void deny(GroupId id, Group& group, std::string why);
   void release(GroupId id, Group& group, const Epoch& ballot, bool never_owned, Instant now);
+  void send_release(GroupId id, const Epoch& ballot, bool never_owned);
+  bool lags(const Group& group, NodeId member, const mirror::GroupBeat& says) const;
+  void release_again(GroupId id, Group& group, Instant now);
   std::string reasons(const Asking& asking) const;
   std::string consent(const Asking& asking) const;
   const std::string& name_of(NodeId node) const;

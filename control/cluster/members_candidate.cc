@@ -48,7 +48,8 @@ void MembersArbiter::pose(GroupId id, Group& group, const TakeoverRequest& reque
   send_request(id, *group.asking);
   const TakeoverAnswer own = group.member.ask(request, now, holder_lives(group, settings_.self, now));
   const uint32_t question = group.asking->question;
-  when_kept([=, this](Instant then) { hear(id, settings_.self, question, own, then); }, now);
+  when_kept(
+      group, [=, this](Instant then) { hear(id, settings_.self, question, own, then); }, now);
 }
 
 void MembersArbiter::hear(GroupId id, NodeId from, uint32_t question, const TakeoverAnswer& answer,
@@ -87,7 +88,8 @@ void MembersArbiter::begin_record(GroupId id, Group& group, const InSyncRecord& 
   group.recording = Recording{.record = record, .confirmed = {}, .repeat_at = now + settings_.repeat};
   send_record(id, *group.recording);
   if (group.member.record(record))
-    when_kept([=, this](Instant then) { hear_recorded(id, settings_.self, record, then); }, now);
+    when_kept(
+        group, [=, this](Instant then) { hear_recorded(id, settings_.self, record, then); }, now);
 }
 
 void MembersArbiter::hear_recorded(GroupId id, NodeId from, const InSyncRecord& record, Instant now) {
@@ -119,6 +121,7 @@ void MembersArbiter::grant(GroupId id, Group& group) {
   const VoteCandidate& candidate = group.asking->candidate;
   const Epoch ballot = candidate.request().ballot;
   group.void_from = Epoch();
+  group.given_up.clear();
   group.owned = Owned{VoteLease(votes_, settings_.self, candidate.lease_until()), ballot};
   verdicts_.push_back({.kind = Verdict::Kind::granted,
                        .group = id,
@@ -147,13 +150,28 @@ void MembersArbiter::deny(GroupId id, Group& group, std::string why) {
 }
 
 void MembersArbiter::release(GroupId id, Group& group, const Epoch& ballot, bool never_owned, Instant now) {
-  if (never_owned && group.void_from == Epoch()) group.void_from = ballot;
+  if (never_owned) {
+    if (group.void_from == Epoch()) group.void_from = ballot;
+    if (group.given_up.size() == kGivenUpMost) group.given_up.erase(group.given_up.begin());
+    group.given_up.push_back(ballot);
+  }
   group.member.release(ballot, never_owned, now);
+  send_release(id, ballot, never_owned);
+}
+
+void MembersArbiter::send_release(GroupId id, const Epoch& ballot, bool never_owned) {
   send({.kind = Kind::release,
         .group = id,
         .asker = settings_.boot,
         .request = {.ballot = ballot},
         .never_owned = never_owned});
+}
+
+// It is said once, and may have been lost.
+void MembersArbiter::release_again(GroupId id, Group& group, Instant now) {
+  if (now < group.release_again) return;
+  group.release_again = now + kReleaseReminder;
+  for (const Epoch& ballot : group.given_up) send_release(id, ballot, true);
 }
 
 // "n2 and n3 granted it, of 3 members"

@@ -208,6 +208,45 @@ TEST(FailoverTable, ADenialIsToldOnceAndTheNextBallotIsAboveAllThatItNames) {
   EXPECT_EQ(rig.machine.denial(), denied.why);
 }
 
+// It has been replaced, and says for a moment what it has not heard yet; without an arbiter it may have
+// claimed with a lower epoch because it did not know ours.
+TEST(FailoverTable, AnOlderOwnerThatWakesUpReplacesNobodyUnderAnArbiter) {
+  for (const bool asks : {true, false}) {
+    Rig rig(true, asks);
+    rig.bring_to(asks ? S::requesting : S::fenced);
+    if (asks) {
+      rig.feed(E::granted);
+      rig.feed(E::promoted);
+      rig.feed(E::stalled);
+    }
+    ASSERT_EQ(rig.machine.state(), S::fenced);
+    const Epoch ours = rig.machine.epoch();
+    rig.around.other_owner = HeardOwner{NodeId(1), BootId(1), {ours.counter - 1, NodeId(1)}, "n1"};
+    rig.wait_for_deadline();
+    EXPECT_EQ(rig.machine.state(), asks ? S::fenced : S::standby_stale);
+    EXPECT_EQ(rig.count<Demote>(), asks ? 0U : 1U);
+    if (asks) {
+      EXPECT_EQ(rig.asked().ballot, ours);
+    }
+  }
+}
+
+// Who hands over and does not hear its heir says for a while that it owns.
+TEST(FailoverTable, UnderAnArbiterNobodyFollowsAnOwnerOfBeforeAgain) {
+  for (const bool asks : {true, false}) {
+    Rig rig(true, asks);
+    rig.bring_to(S::standby_empty);
+    FailoverInput newer = rig.input_for(E::owner_heard);
+    newer.owner = {NodeId(3), BootId(3), Epoch{7, NodeId(3)}, "n3"};
+    FailoverInput older = newer;
+    older.owner = {NodeId(1), BootId(1), Epoch{6, NodeId(1)}, "n1"};
+    rig.feed(newer);
+    const size_t orders = rig.count<Follow>();
+    rig.feed(older);
+    EXPECT_EQ(rig.count<Follow>(), orders + (asks ? 0U : 1U));
+  }
+}
+
 TEST(FailoverTable, WhoIsFoundOutOfSyncResumesNothingAndAsksColdLater) {
   Rig rig(true, true);
   rig.bring_to(S::requesting);

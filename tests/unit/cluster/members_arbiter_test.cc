@@ -285,6 +285,79 @@ TEST(MembersArbiter, ACandidateThatFailsLeavesNothingBehind) {
   }
 }
 
+// It granted, heard nothing more, and would refuse the owner of before for good.
+TEST(MembersArbiter, WhoDidNotHearThatACandidateGaveUpEchoesTheOwnerOfBeforeAgain) {
+  Members m(3);
+  m.own(1);
+  m[1].record(kGroup, m.epoch(1), NodeId(2), m.now());
+  m.run(50ms);
+  const Epoch old = m.epoch(1);
+  m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1; };
+  m.run(kEmbargo + 5ms);
+  m.disk = 30ms;
+  m.ask(2, old);
+  m.run(25ms);
+  m.disk = 60ms;
+  m.run(30ms);
+  m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1 || from == 2; };
+  m.run(60ms);
+  m.disk = 0ms;
+  const auto verdict = m.verdict(2);
+  ASSERT_TRUE(verdict && verdict->kind == Verdict::Kind::denied);
+  m.is_cut = [](uint16_t, uint16_t) { return false; };
+  m[1].claim({kGroup, old, old, true, false}, m.now());
+  ASSERT_TRUE(m.run_until([&] { return m.speaks(1); }, kLease));
+  m.run(600ms);
+  EXPECT_EQ(m[3].member(kGroup).kept().promised, old);
+  EXPECT_EQ(m[3].member(kGroup).kept().record.epoch, old);
+  m.is_cut = [](uint16_t from, uint16_t to) { return from == 2 || to == 2; };
+  m.run(5 * kLease);
+  EXPECT_TRUE(m.speaks(1)) << "n3 does not echo it";
+  EXPECT_EQ(m.epoch(1), old);
+}
+
+TEST(MembersArbiter, AnEchoDoesNotWaitForWhatIsPromisedForAnotherGroup) {
+  const GroupId other(2);
+  const Epoch epoch{2, NodeId(3)};
+  MembersArbiter::Settings settings;
+  settings.self = NodeId(1);
+  settings.boot = BootId(1);
+  settings.members = {{NodeId(1), "n1"}, {NodeId(2), "n2"}, {NodeId(3), "n3"}};
+  settings.groups = {kGroup, other};
+  settings.lease = kLease;
+  MembersArbiter a(settings, KeptMemory(), kStart);
+  Instant now = kStart + kEmbargo + 5ms;
+  const auto hear = [&](uint32_t number) {
+    mirror::GroupBeat says{.group = other};
+    says.role = mirror::GroupRole::owner;
+    says.epoch = epoch;
+    says.leased = true;
+    a.on_beat({.node = NodeId(3), .boot = BootId(3), .number = number, .groups = {says}}, now += 1ms);
+  };
+  const auto echo = [&] {
+    mirror::GroupBeat beat{.group = other};
+    a.fill(beat);
+    return beat.echo_number;
+  };
+  const auto sent = [&] {
+    return std::ranges::count_if(
+        a.take_actions(), [](const Action& action) { return std::holds_alternative<SendVote>(action); });
+  };
+  hear(1);
+  EXPECT_EQ(echo(), 0U) << "before it is on disk";
+  a.on_kept(1, true, now);
+  EXPECT_EQ(echo(), 1U);
+  EXPECT_EQ(sent(), 0);
+  const TakeoverRequest request{.ballot = {2, NodeId(2)}, .followed = {}, .cold = true, .void_from = {}};
+  a.on_vote(NodeId(2), BootId(2),
+            encode(VoteMessage{.group = kGroup, .asker = BootId(2), .question = 1, .request = request}), now);
+  hear(2);
+  EXPECT_EQ(echo(), 2U);
+  EXPECT_EQ(sent(), 0) << "a grant that is not on disk";
+  a.on_kept(2, true, now);
+  EXPECT_EQ(sent(), 1);
+}
+
 // One that heard nothing of the owner for a while asked, was refused, and echoes that owner again.
 TEST(MembersArbiter, WhoAskedInVainEchoesTheOwnerAgain) {
   Members m(3);

@@ -142,6 +142,9 @@ class Engine {
   void take_over(GroupIndex group, Epoch epoch, Instant now, Duration reset_hold);
   void give_up(GroupIndex group);       // voice off; legs stay as they are
   void discard_legs(GroupIndex group);  // forget them without a word on the wire
+  // The voice is back, and the legs are those that had it: the sweep looks at deadlines that passed in
+  // silence, and gives peers that spoke lately a segment to answer.
+  void speak_again(GroupIndex group);
   // In no group does an unknown connection get an RST before `until`.
   void hold_resets(Instant until);
   // Works on at most `legs` slots of the resume sweep. False when no sweep is in progress.
@@ -179,9 +182,6 @@ class Engine {
   void keep_no_more(Connection& c);  // there is no log that they would wait for
   // The former owner keeps its legs as the mirror of its successor; those without protection go.
   void lie_down(GroupIndex group);
-  // The voice is back without a takeover: deadlines that passed in silence are looked at again, and peers
-  // that spoke lately are given a segment to answer.
-  void speak_again(GroupIndex group, Instant now);
 
   // -- upkeep: idle timeouts, release of soft state; looks at no more than `slots_most` slots per call
   // (upkeep.cc)
@@ -396,6 +396,8 @@ class Engine {
   // takeover.cc
   bool moved_lately(const Connection& c, Instant now) const;  // within 5 s
   void resume(Connection& c, uint32_t leg, Instant now);
+  bool owes_data(const Connection& c) const;
+  void speak_again(Connection& c, uint32_t leg, Instant now);
   void tell_if_open(Connection& c, uint32_t leg, Instant now);
 
   struct Address {
@@ -409,7 +411,7 @@ class Engine {
   struct Sweep {
     bool active = false;
     uint32_t next = 0;
-    uint8_t pass = 0;  // 0: legs with unacknowledged data; 1: the others
+    uint8_t pass = 0;  // 0: legs with unacknowledged data, and those that speak again; 1: the others
   };
 
   EngineSettings settings_;

@@ -36,6 +36,7 @@ struct Group {
   GroupId id;
   bool voice = false;          // this node is the owner: it may send
   bool accepts = true;         // new connections are taken
+  bool speaks_again = false;   // what had a voice before is looked at by the sweep
   bool handed_over = false;    // this epoch began with a planned hand-over: its numbers are exact
   bool always_local = false;   // the node's own addresses: no standby, no takeover
   Instant reset_hold_until{};  // unknown connections get no RST before this

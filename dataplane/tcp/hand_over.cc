@@ -117,17 +117,4 @@ void Engine::lie_down(GroupIndex index) {
   }
 }
 
-// What came meanwhile was lost, and a reset is said once: whoever moved lately gets a word to answer.
-void Engine::speak_again(GroupIndex index, Instant now) {
-  groups_[index].voice = true;
-  for (uint32_t leg = 0; leg < legs_.capacity(); ++leg) {
-    if (!legs_.is_live(leg) || legs_[leg].group != index) continue;
-    Connection& c = legs_[leg];
-    if (c.resumed && is_synchronised(c.state) && c.state != State::time_wait && moved_lately(c, now))
-      if (Soft* soft = soft_for(c, leg, now)) soft->challenge_ack = true;
-    if (c.soft != kNone) arm(c, soft_[c.soft]);
-    want_output(leg);
-  }
-}
-
 }  // namespace understudy::tcp

@@ -27,6 +27,27 @@ void Engine::give_up(GroupIndex index) {
   groups_[index].voice = false;
 }
 
+void Engine::speak_again(GroupIndex index) {
+  groups_[index].voice = true;
+  groups_[index].speaks_again = true;
+  sweep_ = {.active = true, .next = 0, .pass = 0};
+}
+
+// Deadlines that passed in silence woke nobody. And what came meanwhile was lost, a reset among it perhaps,
+// which is said once: whoever moved lately gets a segment to answer.
+void Engine::speak_again(Connection& c, uint32_t leg, Instant now) {
+  const bool is_lively = is_synchronised(c.state) && c.state != State::time_wait && moved_lately(c, now);
+  Soft* soft = is_lively ? soft_for(c, leg, now) : nullptr;
+  if (soft != nullptr) soft->challenge_ack = true;
+  if (c.soft != kNone) arm(c, soft_[c.soft]);
+  if (c.soft != kNone || owes_data(c) || window_update_due(c)) want_output(leg);
+}
+
+bool Engine::owes_data(const Connection& c) const {
+  return !is_synchronised(c.state) || our_fin_unacknowledged(c.state) ||
+         (c.state != State::time_wait && c.tx != kNone && (pipes_[c.tx].held() > 0 || pipes_[c.tx].fin));
+}
+
 void Engine::hold_resets(Instant until) {
   for (Group& group : groups_)
     if (!group.always_local) group.reset_hold_until = std::max(group.reset_hold_until, until);
@@ -104,19 +125,24 @@ bool Engine::sweep(Instant now, uint32_t legs) {
   for (uint32_t slots = legs * kSlotsPerLeg; sweep_.active && legs > 0 && slots > 0; --slots) {
     if (sweep_.next == legs_.capacity()) {
       sweep_.next = 0;
+      for (Group& group : groups_) group.speaks_again = false;
       if (sweep_.pass++ == 1) sweep_.active = false;
       continue;
     }
     const uint32_t leg = sweep_.next++;
     if (!legs_.is_live(leg)) continue;
     Connection& c = legs_[leg];
-    if (c.resumed || !groups_[c.group].voice) continue;
+    if (!groups_[c.group].voice) continue;
+    if (c.resumed) {
+      if (!groups_[c.group].speaks_again) continue;
+      speak_again(c, leg, now);
+      --legs;
+      continue;
+    }
     const bool over = c.state == State::time_wait;
-    const bool owes_data = !is_synchronised(c.state) || our_fin_unacknowledged(c.state) ||
-                           (!over && c.tx != kNone && (pipes_[c.tx].held() > 0 || pipes_[c.tx].fin));
     const bool planned = groups_[c.group].handed_over;  // nobody waits for a sign of life
     const bool second = over || (!planned && moved_lately(c, now));
-    if (!owes_data && !(sweep_.pass == 1 && second)) continue;
+    if (!owes_data(c) && !(sweep_.pass == 1 && second)) continue;
     resume(c, leg, now);
     --legs;
   }

@@ -225,9 +225,11 @@ void Worker::promote(const Command& command, Instant now) {
     for (IncomingStream& stream : mirror.incoming)
       if (stream.replica != nullptr) stream.replica->release(index);
     mirror.incoming.clear();
+    const bool is_owner_of_before = mirror.epoch.node == settings_.node;
     mirror.epoch = command.epoch;
     engine_.group(index).clock.advance_to(command.clock_us, now);
     engine_.take_over(index, command.epoch, now, settings_.reset_hold);
+    if (is_owner_of_before) engine_.speak_again(index);
   }
   beat_groups_[index].role = mirror::GroupRole::owner;
   beat_groups_[index].epoch = command.epoch;

@@ -131,7 +131,7 @@ void Worker::take_group_back(tcp::GroupIndex group, Instant now) {
     mirror.epoch = engine_.group(group).epoch;
     engine_.take_over(group, mirror.epoch, now, settings_.reset_hold);
   } else {
-    engine_.speak_again(group, now);
+    engine_.speak_again(group);
   }
   claim_addresses(group, now);
 }

@@ -182,6 +182,27 @@ TEST(Etcd, AnOwnerThatReachesNobodyGivesTheGroupToWhoComesLater) {
   EXPECT_EQ(c.most_voices(), 1U) << c.describe();
 }
 
+// It owns again under another ballot, and its connections are those of before: what was under way got lost,
+// and the timers that ran out meanwhile found it silent.
+TEST(Etcd, AnOwnerThatLetGoAndOwnsAgainGoesOnWithItsConnections) {
+  C c(pair(182));
+  ASSERT_TRUE(c.boot()) << c.describe();
+  c.kill(1);
+  c.run_for(500ms);
+  const StreamEnd& client = c.transfer(0, kMegabyte / 10);
+  c.run_for(8ms);
+  c.cut(0, C::front, true);  // the backend has said everything, and the client has not heard it
+  c.run_for(100ms);
+  c.cut_all(0, true);
+  ASSERT_TRUE(c.run_until([&] { return said(c, 0, "lets go of the group"); }, 5s)) << c.describe();
+  everybody(c, [](etcd::EtcdWay& way) { way.cut = true; });
+  c.run_for(10s);
+  everybody(c, [](etcd::EtcdWay& way) { way.cut = false; });
+  c.cut_all(0, false);
+  ASSERT_TRUE(c.run_until([&] { return said(c, 0, "owner again, with epoch"); }, 5s)) << c.describe();
+  EXPECT_TRUE(c.run_until([&] { return client.is_complete(); }, 3s)) << c.describe();
+}
+
 // Control asks etcd, whatever the workers do.
 TEST(Etcd, AnOwnerWithAWorkerThatHangsLetsGoAndItsStandbyGoesOnWarm) {
   uint64_t seed = 140;

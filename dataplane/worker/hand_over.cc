@@ -43,6 +43,7 @@ void Worker::begin_hand_over(tcp::GroupIndex group, const Command& command, Inst
   if (engine_.current_of(group) == group) resolver_.pass_on(addresses_of(group));
   hand_overs_[group] = {.phase = HandOver::Phase::stopped,
                         .to = command.node,
+                        .workers = mirror.standby.workers,
                         .leaves = command.flag,
                         .last_late = now,
                         .over = kNever};
@@ -106,9 +107,8 @@ void Worker::become_mirror(tcp::GroupIndex group, const Epoch& epoch, Instant no
   close_streams(group, now);
   follow(group, epoch);
   engine_.lie_down(group);
-  const uint16_t workers = peer_of(hand_over.to)->workers;
-  for (uint16_t worker = 0; worker < workers; ++worker)
-    incoming_from(group, worker).replica->inherit(group, worker, workers);
+  for (uint16_t worker = 0; worker < hand_over.workers; ++worker)
+    incoming_from(group, worker).replica->inherit(group, worker, hand_over.workers);
   publish_status();
 }
 

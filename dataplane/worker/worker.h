@@ -165,6 +165,7 @@ class Worker final : private tcp::SegmentSink, private mirror::FrameSink, privat
     };
     Phase phase = Phase::none;
     NodeId to;
+    uint16_t workers = 0;  // of that node; who does not hear it knows of none any more
     bool leaves = false;
     uint32_t next_active = 0;  // cursor over soft states
     size_t releases = 0;       // streams that carry the release

@@ -105,9 +105,8 @@ class MembersArbiter final : public Arbiter {
     std::optional<Asking> asking;
     std::optional<Owned> owned;
     std::optional<Recording> recording;
-    Epoch asked;      // the highest ballot that this life has asked under: it never does so again
-    Epoch void_from;  // see TakeoverRequest
-    Epoch echoed;     // what heartbeats may say: it is on disk
+    Epoch asked;   // the highest ballot that this life has asked under: it never does so again
+    Epoch echoed;  // what heartbeats may say: it is on disk
     uint32_t echo_number = 0;
     bool holds = false;                 // this node, connections
     std::optional<KeptPromise> wanted;  // on disk, or in a Keep that is under way

@@ -32,7 +32,7 @@ void MembersArbiter::claim(const Claim& claim, Instant now) {
   const TakeoverRequest request{.ballot = claim.ballot,
                                 .followed = claim.in_sync ? claim.followed : Epoch(),
                                 .cold = claim.cold,
-                                .void_from = group.void_from};
+                                .void_from = group.given_up.empty() ? Epoch() : group.given_up.front()};
   group.asked = std::max(group.asked, claim.ballot);
   group.asking.reset();
   pose(claim.group, group, request, now);
@@ -120,7 +120,6 @@ void MembersArbiter::hear_recorded(GroupId id, NodeId from, const InSyncRecord& 
 void MembersArbiter::grant(GroupId id, Group& group) {
   const VoteCandidate& candidate = group.asking->candidate;
   const Epoch ballot = candidate.request().ballot;
-  group.void_from = Epoch();
   group.given_up.clear();
   group.owned = Owned{VoteLease(votes_, settings_.self, candidate.lease_until()), ballot};
   verdicts_.push_back({.kind = Verdict::Kind::granted,
@@ -151,8 +150,8 @@ void MembersArbiter::deny(GroupId id, Group& group, std::string why) {
 
 void MembersArbiter::release(GroupId id, Group& group, const Epoch& ballot, bool never_owned, Instant now) {
   if (never_owned) {
-    if (group.void_from == Epoch()) group.void_from = ballot;
-    if (group.given_up.size() == kGivenUpMost) group.given_up.erase(group.given_up.begin());
+    // The first one stays: requests say from which on they are void.
+    if (group.given_up.size() == kGivenUpMost) group.given_up.erase(group.given_up.begin() + 1);
     group.given_up.push_back(ballot);
   }
   group.member.release(ballot, never_owned, now);

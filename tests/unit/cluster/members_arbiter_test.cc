@@ -247,29 +247,34 @@ TEST(MembersArbiter, AnOwnerThatWithdrawsIsFollowedAtOnce) {
   EXPECT_LE(m.most_voices, 1U);
 }
 
+// n1 owned, with n2 in sync, and is cut off; n2 has both grants, and then n3 cannot confirm in time that n2
+// alone is in sync.
+void fail_as_candidate(Members& m, bool release_is_lost) {
+  m.own(1);
+  m[1].record(kGroup, m.epoch(1), NodeId(2), m.now());
+  m.run(50ms);
+  m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1; };
+  m.run(kEmbargo + 5ms);
+  EXPECT_FALSE(m.speaks(1));
+  m.disk = 30ms;
+  m.ask(2, m.epoch(1));
+  m.run(25ms);
+  m.disk = 60ms;
+  m.run(release_is_lost ? 30ms : 80ms);
+  if (release_is_lost) {
+    m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1 || from == 2; };
+    m.run(60ms);
+  }
+  m.disk = 0ms;
+  m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1; };
+}
+
 // A candidate that gave up is as if it had not asked: the owner of before is echoed, and its standby in sync.
 TEST(MembersArbiter, ACandidateThatFailsLeavesNothingBehind) {
   for (const bool release_is_lost : {false, true}) {
     Members m(3);
-    m.own(1);
-    m[1].record(kGroup, m.epoch(1), NodeId(2), m.now());
-    m.run(50ms);
+    fail_as_candidate(m, release_is_lost);
     const Epoch old = m.epoch(1);
-    m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1; };
-    m.run(kEmbargo + 5ms);
-    EXPECT_FALSE(m.speaks(1));
-    // n2 has both grants, and then n3 cannot confirm in time that n2 alone is in sync.
-    m.disk = 30ms;
-    m.ask(2, old);
-    m.run(25ms);
-    m.disk = 60ms;
-    m.run(release_is_lost ? 30ms : 80ms);
-    if (release_is_lost) {
-      m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1 || from == 2; };
-      m.run(60ms);
-    }
-    m.disk = 0ms;
-    m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1; };
     const auto verdict = m.verdict(2);
     ASSERT_TRUE(verdict);
     ASSERT_EQ(verdict->kind, Verdict::Kind::denied);
@@ -288,20 +293,8 @@ TEST(MembersArbiter, ACandidateThatFailsLeavesNothingBehind) {
 // It granted, heard nothing more, and would refuse the owner of before for good.
 TEST(MembersArbiter, WhoDidNotHearThatACandidateGaveUpEchoesTheOwnerOfBeforeAgain) {
   Members m(3);
-  m.own(1);
-  m[1].record(kGroup, m.epoch(1), NodeId(2), m.now());
-  m.run(50ms);
+  fail_as_candidate(m, true);
   const Epoch old = m.epoch(1);
-  m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1; };
-  m.run(kEmbargo + 5ms);
-  m.disk = 30ms;
-  m.ask(2, old);
-  m.run(25ms);
-  m.disk = 60ms;
-  m.run(30ms);
-  m.is_cut = [](uint16_t from, uint16_t to) { return from == 1 || to == 1 || from == 2; };
-  m.run(60ms);
-  m.disk = 0ms;
   const auto verdict = m.verdict(2);
   ASSERT_TRUE(verdict && verdict->kind == Verdict::Kind::denied);
   m.is_cut = [](uint16_t, uint16_t) { return false; };
